@@ -1,0 +1,82 @@
+"""Receipts: small files that prove that one shard is complete.
+
+A receipt's name carries what planning needs (video, digest of its content, shard), so that planning lists one folder
+and opens nothing.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.files import safe_name, write_json
+from pipeline.contract import Shard, VideoRecord
+
+DIGEST_CHARACTERS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What is recorded of one shard, next to its name."""
+
+    video: str
+    split: str
+    digest: str
+    shard: int
+    start: int
+    stop: int
+    seconds: float
+    """Time that the worker took, without waiting."""
+    files: dict[str, str]
+    """Stored file, relative to the artifact -> checksum of its bytes."""
+    provenance: dict[str, Any]
+
+
+def video_name(record: VideoRecord) -> str:
+    """Return the folder name of one video with this very content."""
+    return f"{safe_name(record.split, record.id)}@{record.digest[:DIGEST_CHARACTERS]}"
+
+
+def receipt_name(record: VideoRecord, shard: int, shards: int) -> str:
+    """Return the name under which shard ``shard`` of ``shards`` of this video is receipted."""
+    return f"{video_name(record)}.{shard:05d}-of-{shards:05d}.json"
+
+
+def parse_receipt_name(name: str) -> tuple[str, str]:
+    """Return the quoted video and the digest in a receipt's name."""
+    video, _, rest = name.rpartition("@")
+    return video, rest.partition(".")[0]
+
+
+def write_receipt(folder: Path, name: str, receipt: Receipt) -> None:
+    """Write a receipt; the last act of making a shard."""
+    write_json(folder / name, asdict(receipt))
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Read a receipt back.
+
+    Raises
+    ------
+    ValueError
+        The file is no receipt (damaged or edited); the shard must be made again.
+    """
+    try:
+        return Receipt(**json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no valid receipt ({error}); delete it and the shard is made again") from error
+
+
+def make_receipt(shard: Shard, *, seconds: float, files: dict[str, str], provenance: dict[str, Any]) -> Receipt:
+    """Return the receipt of a shard that was just written."""
+    return Receipt(
+        video=shard.record.id,
+        split=shard.record.split,
+        digest=shard.record.digest,
+        shard=shard.index,
+        start=shard.start,
+        stop=shard.stop,
+        seconds=round(seconds, 4),
+        files=files,
+        provenance=provenance,
+    )

@@ -1,0 +1,186 @@
+"""One artifact on disk: a Zarr v3 group with an array per video and name, receipts, and a manifest.
+
+    <stage>-<key>/manifest.json
+                  receipts/<split>-<video>@<digest>.<shard>-of-<shards>.json
+                  data/<split>-<video>@<digest>/<name>/          a sharded Zarr array, time first
+
+The digest of a video's content is part of its folder: a replaced video gets new arrays beside the old ones, and putting
+the old file back costs nothing. A shard is written whole by one task and receipted afterwards; without its receipt it
+does not exist, whatever lies on disk.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.errors import ContainsArrayError
+
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.keys import digest_bytes
+from pipeline.artifacts.receipts import receipt_name, video_name
+from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
+
+SMALL_ROW_BYTES = 16_384  # below this a chunk per frame costs more in bookkeeping than it saves in reading
+
+
+class MissingShardError(LookupError):
+    """A shard that a reader needs was never completed."""
+
+
+class DamagedShardError(OSError):
+    """A shard has its receipt, but its bytes are gone or fail their checksum."""
+
+
+class Artifact:
+    """What one stage left behind under one key."""
+
+    def __init__(self, folder: Path, *, stage: str, key: str, shard_frames: int) -> None:
+        self.folder = folder
+        self.stage = stage
+        self.key = key
+        self.shard_frames = shard_frames
+        self.receipts_folder = folder / "receipts"
+
+    def receipts(self) -> set[str]:
+        """Return the names of all receipts: one listing, nothing opened."""
+        try:
+            return {path.name for path in self.receipts_folder.iterdir() if path.name.endswith(".json")}
+        except FileNotFoundError:
+            return set()
+
+    def manifest(self) -> dict[str, Any] | None:
+        """Return the manifest, or None where the artifact was never begun or the manifest is damaged."""
+        try:
+            content = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def begin(self, manifest: Mapping[str, Any]) -> None:
+        """Create the artifact's folders; a manifest that is already there is kept."""
+        self.receipts_folder.mkdir(parents=True, exist_ok=True)
+        if self.manifest() is None:
+            write_json(self.folder / "manifest.json", dict(manifest))
+
+    def shards(self, record: VideoRecord, length: int) -> list[Shard]:
+        """Return the shards that ``length`` elements of a video are cut into."""
+        starts = range(0, length, self.shard_frames)
+        return [
+            Shard(record=record, index=i, start=start, stop=min(start + self.shard_frames, length))
+            for i, start in enumerate(starts)
+        ]
+
+    def prepare(self, record: VideoRecord, specs: tuple[ArraySpec, ...]) -> None:
+        """Create the arrays of one video, unless they are there. Their metadata only: no shard is touched."""
+        for spec in specs:
+            path = self._array_path(record, spec.name)
+            if not (path / "zarr.json").exists():
+                self._create(path, spec)
+
+    def _create(self, path: Path, spec: ArraySpec) -> None:
+        row_shape = spec.shape[1:]
+        row_bytes = int(np.prod(row_shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+        chunk_frames = 1 if row_bytes >= SMALL_ROW_BYTES else self.shard_frames
+        zarr.open_group(self.folder / "data", mode="a", zarr_format=3)
+        zarr.open_group(path.parent, mode="a", zarr_format=3)
+        with suppress(ContainsArrayError):  # another run created it meanwhile; overwriting would delete its shards
+            zarr.create_array(
+                path,
+                shape=spec.shape,
+                chunks=(chunk_frames, *row_shape),
+                shards=(self.shard_frames, *row_shape),
+                dtype=spec.dtype,
+                compressors=ZstdCodec(level=1, checksum=True),
+                fill_value=np.nan if np.dtype(spec.dtype).kind == "f" else 0,
+                dimension_names=spec.dimension_names,
+                attributes={"units": spec.units, "description": spec.description},
+            )
+
+    def write(self, shard: Shard, arrays: Mapping[str, Array], specs: tuple[ArraySpec, ...]) -> dict[str, str]:
+        """Write one shard whole and return the checksum of each file, by path relative to the artifact.
+
+        Raises
+        ------
+        ValueError
+            The worker returned other arrays, shapes or dtypes than its stage declares, or NaN.
+        """
+        if set(arrays) != {spec.name for spec in specs}:
+            declared = sorted(spec.name for spec in specs)
+            raise ValueError(f"{self.stage}: expected arrays {declared}, the worker returned {sorted(arrays)}")
+        checksums = {}
+        for spec in specs:
+            values = arrays[spec.name]
+            _check_values(self.stage, shard, spec, values)
+            file = self._shard_file(shard.record, spec, shard.index)
+            file.unlink(missing_ok=True)  # never merge with what an interrupted run left
+            # A chunk equal to the fill value must be stored all the same, or a lost one could not be told from it.
+            array = zarr.open_array(
+                self._array_path(shard.record, spec.name), mode="r+", config={"write_empty_chunks": True}
+            )
+            array[shard.start : shard.stop] = values
+            checksums[str(file.relative_to(self.folder))] = digest_bytes(file.read_bytes())
+        return checksums
+
+    def read(self, record: VideoRecord, name: str, length: int, start: int, stop: int) -> Array:
+        """Return elements ``start`` to ``stop`` along time of one array.
+
+        Raises
+        ------
+        MissingShardError
+            A shard in that range has no receipt.
+        DamagedShardError
+            A shard's file is missing or its bytes fail the checksum of the codec.
+        """
+        if not 0 <= start <= stop <= length:
+            raise IndexError(f"{self.stage}/{name} of {record.id}: asked for {start}:{stop}, has {length} elements")
+        path = self._array_path(record, name)
+        for shard in self.shards(record, length)[start // self.shard_frames : -(-stop // self.shard_frames)]:
+            self._require(shard, length, path)
+        try:
+            return np.asarray(zarr.open_array(path, mode="r")[start:stop])
+        except Exception as error:
+            raise DamagedShardError(
+                f"{path}: elements {start}:{stop} cannot be decoded ({type(error).__name__}: {error}); "
+                f"run: stpa {self.stage} --force --videos '{record.id}'"
+            ) from error
+
+    def _require(self, shard: Shard, length: int, path: Path) -> None:
+        total = -(-length // self.shard_frames)
+        if not (self.receipts_folder / receipt_name(shard.record, shard.index, total)).exists():
+            raise MissingShardError(
+                f"{self.folder.name}: shard {shard.index + 1} of {total} of video {shard.record.id} "
+                f"was never completed; run: stpa {self.stage}"
+            )
+        stored = path / "c" / str(shard.index)  # a file for a one-dimensional array, else a folder
+        if not stored.is_file() and not any(file.is_file() for file in stored.rglob("*")):
+            raise DamagedShardError(
+                f"{path}: shard {shard.index + 1} of {total} has a receipt but its file is gone; "
+                f"run: stpa {self.stage} --force --videos '{shard.record.id}'"
+            )
+
+    def _array_path(self, record: VideoRecord, name: str) -> Path:
+        return self.folder / "data" / video_name(record) / name
+
+    def _shard_file(self, record: VideoRecord, spec: ArraySpec, index: int) -> Path:
+        return self._array_path(record, spec.name).joinpath("c", str(index), *["0"] * (len(spec.shape) - 1))
+
+
+def _check_values(stage: str, shard: Shard, spec: ArraySpec, values: Array) -> None:
+    expected = (shard.stop - shard.start, *spec.shape[1:])
+    if values.shape != expected or values.dtype != np.dtype(spec.dtype):
+        raise ValueError(
+            f"{stage}/{spec.name} of {shard.record.id}, elements {shard.start}:{shard.stop}: expected {spec.dtype} "
+            f"{expected}, the worker returned {values.dtype} {values.shape}"
+        )
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(
+            f"{stage}/{spec.name} of {shard.record.id}, elements {shard.start}:{shard.stop}: expected finite values, "
+            f"the worker returned {int((~np.isfinite(values)).sum())} that are not"
+        )
+
+

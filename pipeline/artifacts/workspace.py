@@ -1,0 +1,106 @@
+"""The artifacts of one dataset under one configuration: keys, folders, and who depends on whom."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.keys import artifact_key, digest_records
+from pipeline.artifacts.store import Artifact
+from pipeline.config import Config
+from pipeline.contract import FolderStage, ShardStage, Stage, VideoRecord
+
+
+class Workspace:
+    """Resolves stages to artifacts. Opens no array and makes nothing.
+
+    Parameters
+    ----------
+    config
+        All settings.
+    stages
+        Stage classes in an order in which every stage comes after its upstream stages.
+    records
+        The readable videos of the dataset.
+    label_digest
+        Digest of the label files, which is part of the input of stages that need labels.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        stages: Iterable[type[Stage]],
+        records: Sequence[VideoRecord],
+        *,
+        label_digest: str = "",
+    ) -> None:
+        self.config = config
+        self.stages: dict[str, Stage] = {stage.name: stage(config) for stage in stages}
+        self.records = tuple(records)
+        self.label_digest = label_digest
+        self._keys: dict[str, str] = {}
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this dataset below the cache."""
+        return self.config.run.cache / self.config.dataset.name
+
+    def key(self, name: str) -> str:
+        """Return the key of a stage's artifact under these settings."""
+        if name not in self._keys:
+            declared = self.declared(name)
+            self._keys[name] = artifact_key(name, declared["version"], declared["settings"], declared["upstream"])
+        return self._keys[name]
+
+    def declared(self, name: str) -> dict[str, Any]:
+        """Return what the key is made of: version, settings, upstream keys."""
+        stage = self.stages[name]
+        settings = dict(stage.settings())
+        if isinstance(stage, ShardStage):
+            settings["shard_frames"] = self.config.run.shard_frames  # decides how the arrays are cut on disk
+        return {
+            "version": stage.version,
+            "settings": settings,
+            "upstream": {upstream: self.key(upstream) for upstream in stage.upstream},
+        }
+
+    def artifact(self, name: str) -> Artifact:
+        """Return the artifact of a stage, made or not."""
+        folder = self.folder / f"{name}-{self.key(name)}"
+        return Artifact(folder, stage=name, key=self.key(name), shard_frames=self.config.run.shard_frames)
+
+    def others(self, name: str) -> list[Path]:
+        """Return the folders of the same stage under other keys, newest first."""
+        return sorted(
+            (path for path in self._folders if path.name.rpartition("-")[0] == name and path.name != self._name(name)),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
+        )
+
+    def _name(self, name: str) -> str:
+        return f"{name}-{self.key(name)}"
+
+    @cached_property
+    def _folders(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if path.is_dir()] if self.folder.is_dir() else []
+
+    def records_of(self, name: str) -> tuple[VideoRecord, ...]:
+        """Return the videos that a stage covers."""
+        splits = self.stages[name].splits
+        return tuple(record for record in self.records if record.split in splits)
+
+    def input_digest(self, stage: FolderStage) -> str:
+        """Return the digest of everything a whole-split stage reads that is not in its key: videos, labels."""
+        extra = [self.label_digest] if stage.needs_labels else []
+        return digest_records(self.records_of(stage.name), extra)
+
+    def upstream_of(self, name: str) -> list[str]:
+        """Return all stages that this one depends on, directly or not, in an order that can be run."""
+        wanted: set[str] = set()
+        waiting = list(self.stages[name].upstream)
+        while waiting:
+            upstream = waiting.pop()
+            if upstream not in wanted:
+                wanted.add(upstream)
+                waiting.extend(self.stages[upstream].upstream)
+        return [stage for stage in self.stages if stage in wanted]

@@ -1,0 +1,257 @@
+"""Every setting of every stage: one frozen model per section of the TOML file, validated once.
+
+A setting that determines what a stage writes is part of that stage's key. The few that do not (where to run, how many
+items at once) are marked with ``operational`` and recorded in the provenance instead.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+CLIP_FRAMES = 16  # T of the autoencoder family; the encoder halves time three times, so T must stay a multiple of 8
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, out of range or contradicts another one."""
+
+
+def operational(default: Any, description: str, **limits: Any) -> Any:
+    """Return a field that is recorded as provenance but is no part of any key."""
+    return Field(default, description=description, json_schema_extra={"operational": True}, **limits)
+
+
+class Section(BaseModel):
+    """One section of the settings file: frozen, keyword only, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def determining(self) -> dict[str, Any]:
+        """Return the settings that determine the output of the stage, as plain JSON values."""
+        kept = {
+            name
+            for name, field in type(self).model_fields.items()
+            if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("operational"))
+        }
+        return self.model_dump(mode="json", include=kept)
+
+
+class DatasetSettings(Section):
+    """Which videos there are. Keys depend on the content of the videos, not on these settings."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "dataset"
+    """Names the folder below the cache; also part of the seeds."""
+    kind: str = "folder"
+    """The layout on disk: ucsd, frames, folder or synthetic (see docs/datasets.md)."""
+    root: Path = Path("data")
+    """Folder of the dataset; a relative path is relative to the working directory."""
+    part: Literal["ped1", "ped2"] = "ped2"
+    """Which half of the UCSD dataset; read by the ucsd layout only."""
+
+
+class SyntheticSettings(Section):
+    """What ``stpa data synth`` renders; read by that command only."""
+
+    seed: int = 0
+    train_videos: Annotated[int, Field(ge=1)] = 8
+    test_videos: Annotated[int, Field(ge=1)] = 10
+    frames: Annotated[int, Field(ge=32)] = 150
+    """Frames per video."""
+    height: Annotated[int, Field(ge=64, multiple_of=2)] = 240
+    width: Annotated[int, Field(ge=64, multiple_of=2)] = 320
+    fps: Annotated[float, Field(gt=0)] = 25.0
+
+
+class FramesSettings(Section):
+    """Frames at model resolution."""
+
+    height: Annotated[int, Field(ge=32, multiple_of=16)] = 256
+    """Pixels; a multiple of 16, because the autoencoders halve the picture four times."""
+    width: Annotated[int, Field(ge=32, multiple_of=16)] = 256
+    colour: Literal["grey", "rgb"] = "rgb"
+    """Stored channels. The spatial autoencoder converts to grey itself (train.colour)."""
+
+
+class FlowsSettings(Section):
+    """Dense optical flow between consecutive frames."""
+
+    estimator: str = "farneback"
+    """farneback or dis."""
+    source: Literal["frames", "video"] = "frames"
+    """Computed on the stored frames, or on the video at its native size and then resized with rescaled vectors."""
+
+
+class MasksSettings(Section):
+    """Regions to replace: one moving object, followed over time."""
+
+    source: str = "motion"
+    """motion: silhouette of a moving object; random: strokes and boxes after LaMa."""
+    seed: int = 0
+    min_area: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    """Smallest silhouette, as a share of the frame (the paper's examples on Ped2 cover 0.0025)."""
+    max_area: Annotated[float, Field(gt=0, le=1)] = 0.10
+    dilate: Annotated[int, Field(ge=0, le=32)] = 1
+    """Pixels by which a silhouette grows, so that no rim of the object stays visible."""
+    hold: Annotated[int, Field(ge=CLIP_FRAMES)] = CLIP_FRAMES
+    """Frames over which one object is kept at least, where it can be followed."""
+
+    @model_validator(mode="after")
+    def _areas_ordered(self) -> Self:
+        if self.min_area >= self.max_area:
+            raise ValueError(f"min_area {self.min_area} must be below max_area {self.max_area}")
+        return self
+
+
+class InpaintSettings(Section):
+    """Spatial pseudo-anomalies: the masked region repainted by a latent diffusion model."""
+
+    model: str = "embedded"
+    """embedded, or a folder in the layout of docs/models.md."""
+    steps: Annotated[int, Field(ge=1, le=1000)] = 10
+    """DDIM steps."""
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """0 = deterministic DDIM."""
+    seed: int = 0
+    composite: bool = True
+    """Paste the original back outside the mask (the autoencoder of the LDM changes every pixel a little)."""
+    batch_size: int = operational(8, "images painted at once", ge=1)
+    device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
+
+
+class FeaturesSettings(Section):
+    """Embeddings of single frames by a CLIP image encoder."""
+
+    model: str = "embedded"
+    """embedded, or a folder that CLIPVisionModelWithProjection.from_pretrained opens."""
+    preprocessing: Literal["letterbox", "centre-crop"] = "letterbox"
+    """letterbox keeps the whole frame; centre-crop is ViFi-CLIP's own and cuts the sides of a wide frame."""
+    batch_size: int = operational(32, "frames encoded at once", ge=1)
+    device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
+
+
+class TrainSettings(Section):
+    """The two autoencoders and the discriminator."""
+
+    seed: int = 0
+    epochs: Annotated[float, Field(gt=0)] = 60
+    """Passes over all clips (every start index is one); the last one is the result, nothing is selected."""
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Factor on the channels 96-128-256-256 of the autoencoders."""
+    colour: Literal["grey", "rgb"] = "grey"
+    """What the spatial autoencoder sees; the family uses one grey channel."""
+    p_s: Annotated[float, Field(ge=0, le=1)] = 0.4
+    """Probability that a frame clip is replaced by its spatial pseudo-anomaly."""
+    p_t: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability that a flow clip is replaced by its temporal pseudo-anomaly."""
+    mixup_alpha: Annotated[float, Field(gt=0)] = 0.4
+    """lam ~ Beta(alpha, alpha)."""
+    flow_scale: Annotated[float, Field(gt=0)] | None = None
+    """Pixels per frame that map to 1; none = taken from the training flow (99.9th percentile of magnitude)."""
+    discriminator_epochs: Annotated[int, Field(ge=0)] = 30
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """bf16 = autocast; weights and optimiser stay fp32."""
+    device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
+
+
+class EvalSettings(Section):
+    """From trained models to scores and metrics."""
+
+    pooling: Literal["region", "frame"] = "region"
+    """region: highest mean error over any object-sized region, against what training shows at that place;
+    frame: mean squared error of the whole frame, as published. Both are always reported; this one is fused."""
+    protocols: tuple[Literal["paper", "deployment"], ...] = ("paper", "deployment")
+    batch_size: int = operational(8, "windows scored at once", ge=1)
+    device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
+
+
+class RunSettings(Section):
+    """Where artifacts live and how the work is cut up."""
+
+    cache: Path = operational(Path("cache"), "folder of all artifacts")
+    workers: int = operational(1, "local processes; 1 = this process", ge=1)
+    shard_frames: Annotated[int, Field(ge=CLIP_FRAMES)] = 128
+    """Frames per shard: the unit of work, of writing and of resuming."""
+
+
+class Config(Section):
+    """All settings. A section per stage, so that what determines an artifact can be read off the file."""
+
+    dataset: DatasetSettings = DatasetSettings()
+    synthetic: SyntheticSettings = SyntheticSettings()
+    frames: FramesSettings = FramesSettings()
+    flows: FlowsSettings = FlowsSettings()
+    masks: MasksSettings = MasksSettings()
+    inpaint: InpaintSettings = InpaintSettings()
+    features: FeaturesSettings = FeaturesSettings()
+    train: TrainSettings = TrainSettings()
+    eval: EvalSettings = EvalSettings()
+    run: RunSettings = RunSettings()
+
+
+def load_config(path: Path | None, overrides: Iterable[str] = ()) -> Config:
+    """Read a TOML file over the defaults and apply ``section.name=value`` overrides.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or no TOML, a name is unknown (the nearest known one is named) or a value is refused.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: expected a settings file, found none; configs/ holds examples") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+    for override in overrides:
+        _apply_override(data, override)
+    return parse_config(data, where=str(path) if path else "settings")
+
+
+def parse_config(data: Mapping[str, Any], *, where: str = "settings") -> Config:
+    """Validate plain values; see :func:`load_config` for what is raised."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem, where) for problem in error.errors())) from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    section, dot, setting = name.strip().partition(".")
+    if not equals or not dot:
+        raise ConfigError(f"--set {override!r}: expected SECTION.NAME=VALUE, such as inpaint.steps=20")
+    if not isinstance(data.setdefault(section, {}), dict):
+        raise ConfigError(f"--set {override!r}: [{section}] is not a section in the settings file")
+    data[section] = {**data[section], setting: _toml_value(text.strip())}
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string: --set flows.estimator=dis
+
+
+def _explain(problem: Any, where: str) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown setting {name!r}{_nearest(problem['loc'])}"
+    return f"{where}: {name}: {problem['msg']}, found {problem['input']!r}"
+
+
+def _nearest(loc: tuple[Any, ...]) -> str:
+    section = Config.model_fields.get(str(loc[0]))
+    if len(loc) == 1:
+        known = list(Config.model_fields)
+    else:
+        model = section.annotation if section else None
+        known = list(getattr(model, "model_fields", {}))
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"

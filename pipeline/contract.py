@@ -1,0 +1,161 @@
+"""The words that datasets, stages and the engine share. A stage never schedules, names a path or writes a receipt."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import Config
+
+Array = NDArray[Any]
+Split = Literal["train", "test"]
+
+
+class DataError(ValueError):
+    """The data on disk are not what the layout promises (exit code 3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """One sequence of frames of one camera, as found on disk. Nothing has been decoded yet.
+
+    ``files`` is a single video file, or one image file per frame in temporal order.
+    ``id`` is unique within the dataset and printable; it is never used as a path without quoting.
+    """
+
+    id: str
+    split: Split
+    files: tuple[Path, ...]
+    is_folder: bool = False
+    """True when ``files`` are one image per frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Ground truth of one test video.
+
+    ``frame_T`` (T,) bool, True = anomalous. ``source`` names the label set and file, for the results.
+    ``pixel_mask_THW`` (T, H, W) bool at native size, where the dataset has it.
+    """
+
+    frame_T: NDArray[np.bool_]
+    source: str
+    pixel_mask_THW: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRecord:
+    """A video whose content is known: it was counted and hashed."""
+
+    video: Video
+    num_frames: int
+    height: int
+    """Pixels, native."""
+    width: int
+    fps: float
+    """Frames per second; 0 where the files do not say (image folders)."""
+    digest: str
+    """Hex hash of the content of the files, independent of their dates."""
+
+    @property
+    def id(self) -> str:
+        return self.video.id
+
+    @property
+    def split(self) -> Split:
+        return self.video.split
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySpec:
+    """One array that a stage writes for one video; the first axis is time."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    dimension_names: tuple[str, ...]
+    units: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """The unit of work: elements ``start`` to ``stop`` (exclusive) along time of one video."""
+
+    record: VideoRecord
+    index: int
+    start: int
+    stop: int
+
+
+class Inputs(Protocol):
+    """What a worker may read: upstream arrays, by stage and name; never paths."""
+
+    def videos(self, split: Split | None = None) -> Sequence[VideoRecord]:
+        """Return the videos that the run covers, sorted by split and id."""
+
+    def read(self, stage: str, name: str, record: VideoRecord, start: int = 0, stop: int | None = None) -> Array:
+        """Return elements ``start`` to ``stop`` along time; raises MissingShardError rather than return fill values."""
+
+    def labels(self, record: VideoRecord) -> Labels | None:
+        """Return the ground truth of a test video, or None where the dataset has none."""
+
+    def folder(self, stage: str) -> Path:
+        """Return the complete folder that a :class:`FolderStage` upstream left behind."""
+
+
+ShardWorker = Callable[[Shard, Inputs], dict[str, Array]]
+Report = Callable[[str, float, float], None]
+"""``report(what, done, total)``: progress of a long step; the runner decides how to show it."""
+
+
+class Stage(ABC):
+    """What the engine needs to know of a stage to plan, key and explain it."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    """Raised when the output would change for the same settings."""
+    upstream: ClassVar[tuple[str, ...]] = ()
+    splits: ClassVar[tuple[Split, ...]] = ("train", "test")
+    costly: ClassVar[bool] = False
+    """A costly stage is never run for the sake of another one unless ``--upstream`` is given."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return everything declared to determine the output (plain JSON), model revisions included."""
+
+    def check(self) -> None:  # noqa: B027 - most stages need nothing
+        """Fail early: raise FileNotFoundError or ConfigError if weights or other needs are missing."""
+
+
+class ShardStage(Stage):
+    """A stage that writes arrays, shard by shard."""
+
+    @abstractmethod
+    def length(self, record: VideoRecord) -> int:
+        """Return the number of elements along time for this video."""
+
+    @abstractmethod
+    def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
+        """Return the arrays written for this video, each ``length(record)`` long along its first axis."""
+
+    @abstractmethod
+    def worker(self) -> ShardWorker:
+        """Load models and return the function that makes one shard; called once per process."""
+
+
+class FolderStage(Stage):
+    """A stage over whole splits that leaves files: training, evaluation."""
+
+    needs_labels: ClassVar[bool] = False
+
+    @abstractmethod
+    def run(self, inputs: Inputs, out: Path, report: Report) -> None:
+        """Write everything below ``out``, an empty folder that becomes the artifact once this returns."""

@@ -1,0 +1,209 @@
+"""Your own data: any folder of videos, or of folders of frames.
+
+::
+
+    root/
+        train/               normal only: lobby.mp4, or lobby/0001.jpg ..., nested as you like
+        test/                night/gate.mp4 has the id night/gate
+        labels/              optional
+            frames/ID.npy    (T,) 0 = normal, 1 = anomalous; labels/ID.npy is read as well
+            masks/ID.npz     pixel masks: shape = (T, H, W), mask_bits = np.packbits(masks, axis=-1)
+        labels.csv           instead of the .npy files: video,start,end
+                             frames start to end - 1, counted from 0; a video without a line is normal throughout
+
+A folder that holds videos is searched for videos only; images in it are taken for thumbnails. Folders named ``*_gt`` and
+hidden files are left aside. Either of train/ and test/ may be missing.
+"""
+
+import csv
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.contract import DataError, Labels, Split, Video
+from pipeline.datasets.base import Dataset
+from pipeline.datasets.listing import (
+    VIDEO_SUFFIXES,
+    entries,
+    frame_folder,
+    is_image,
+    natural_key,
+    printable,
+    sort_videos,
+    subfolders,
+    suffix,
+)
+from pipeline.datasets.reader import native_size
+from pipeline.datasets.truth import Bools, as_labels, check_length, check_size, load_array, load_masks, mark_intervals
+
+
+class FolderDataset(Dataset):
+    """Videos or frame folders below ``train`` and ``test``."""
+
+    kind = "folder"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def _videos(self) -> tuple[Video, ...]:
+        splits: tuple[Split, ...] = ("train", "test")
+        videos = [video for split in splits for video in _find(self.root / split, split)]
+        if not videos:
+            found = ", ".join(sorted(entry.name for entry in entries(self.root))[:5]) or "nothing"
+            raise DataError(
+                f"{self.root}: expected videos or folders of frames in train/ and test/, found none ({found}); "
+                f"known are {' '.join(sorted(VIDEO_SUFFIXES))}"
+            )
+        _check_unique(videos)
+        return sort_videos(videos)
+
+    def videos(self) -> Sequence[Video]:
+        """See :meth:`Dataset.videos`."""
+        return self._videos
+
+    def labels(self, video: Video, num_frames: int) -> Labels | None:
+        """See :meth:`Dataset.labels`. Without frame labels, frames with any masked pixel are anomalous."""
+        if video.split != "test":
+            return None
+        mask_THW = self._masks(video, num_frames)
+        array = self._array_file(video)
+        if array is not None:
+            frame_T = as_labels(*load_array(array), array)
+            check_length(len(frame_T), num_frames, video.id, array)
+            return Labels(frame_T=frame_T, source=str(array.relative_to(self.root)), pixel_mask_THW=mask_THW)
+        if self._csv is not None:
+            frame_T = mark_intervals(self._rows.get(video.id, []), num_frames, video.id, self._csv)
+            return Labels(frame_T=frame_T, source=str(self._csv.relative_to(self.root)), pixel_mask_THW=mask_THW)
+        if mask_THW is not None:
+            source = str(self._mask_file(video).relative_to(self.root))
+            return Labels(frame_T=mask_THW.any(axis=(1, 2)), source=source, pixel_mask_THW=mask_THW)
+        self._check_none_labelled(video)
+        return None
+
+    def label_files(self, video: Video) -> Sequence[Path]:
+        """See :meth:`Dataset.label_files`."""
+        if video.split != "test":
+            return ()
+        mask = self._mask_file(video)
+        files = (self._array_file(video) or self._csv, mask if mask.is_file() else None)
+        return tuple(path for path in files if path is not None)
+
+    def _array_file(self, video: Video) -> Path | None:
+        labels = self.root / "labels"
+        found = [path for path in (labels / "frames" / f"{video.id}.npy", labels / f"{video.id}.npy") if path.is_file()]
+        if found and self._csv is not None:
+            found.append(self._csv)
+        if len(found) > 1:
+            raise DataError(f"{found[0]}: expected one source of labels for {video.id}, found {found[1]} too; remove one")
+        return found[0] if found else None
+
+    def _mask_file(self, video: Video) -> Path:
+        return self.root / "labels" / "masks" / f"{video.id}.npz"
+
+    def _masks(self, video: Video, num_frames: int) -> Bools | None:
+        path = self._mask_file(video)
+        if not path.is_file():
+            return None
+        mask_THW = load_masks(path, num_frames, video.id)
+        check_size(mask_THW, native_size(video), path)
+        return mask_THW
+
+    @cached_property
+    def _csv(self) -> Path | None:
+        found = [path for path in (self.root / "labels.csv", self.root / "labels" / "labels.csv") if path.is_file()]
+        return found[0] if found else None
+
+    @cached_property
+    def _rows(self) -> dict[str, list[tuple[int, int]]]:
+        known = [video.id for video in self._videos if video.split == "test"]
+        return read_csv(self._csv, known) if self._csv else {}
+
+    def _check_none_labelled(self, video: Video) -> None:
+        """Labels for some test videos only are a mistake: a frame without a label cannot be scored against one."""
+        for other in self._videos:
+            if other.split == "test" and (files := self.label_files(other)):
+                path = self.root / "labels" / "frames" / f"{video.id}.npy"
+                raise DataError(
+                    f"{path}: expected labels of {video.id}, since other test videos have them ({files[0]}), found none; "
+                    "for a normal video write zeros"
+                )
+
+
+def read_csv(path: Path, known: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    """Read lines ``video,start,end``: anomalous from ``start`` to ``end`` (exclusive), counted from 0.
+
+    Raises
+    ------
+    DataError
+        The header or a line is not of this form, or names a video that is not in ``known``; file and line are named.
+    """
+    rows: dict[str, list[tuple[int, int]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file)
+            header = [name.strip() for name in next(lines, [])]
+            if header != ["video", "start", "end"]:
+                raise DataError(f"{path}: expected the header video,start,end, found {','.join(header)!r}")
+            for cells in filter(any, lines):
+                name, interval = _parse_row(cells, f"{path}, line {lines.line_num}", known)
+                rows.setdefault(name, []).append(interval)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: expected a CSV file in UTF-8, found: {error}") from error
+    return rows
+
+
+def _parse_row(cells: list[str], line: str, known: Sequence[str]) -> tuple[str, tuple[int, int]]:
+    try:
+        name, start, end = (cell.strip() for cell in cells)
+        interval = int(start), int(end)
+    except ValueError:
+        raise DataError(f"{line}: expected video,start,end with two whole numbers, found {','.join(cells)!r}") from None
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "ids are paths below test/ without the suffix"
+        raise DataError(f"{line}: expected a test video, found {name!r}; {hint}")
+    if not 0 <= interval[0] < interval[1]:
+        raise DataError(f"{line}: expected 0 <= start < end (end is exclusive), found {start} and {end}")
+    return name, interval
+
+
+def _find(top: Path, split: Split) -> Iterator[Video]:
+    if not top.is_dir():
+        return
+    if _holds_frames(top):
+        raise DataError(f"{top}: expected videos or one folder of frames per video, found images; move them to {top}/NAME/")
+    yield from _walk(top, "", split, ())
+
+
+def _holds_frames(folder: Path) -> bool:
+    names = [entry.name for entry in entries(folder)]
+    return any(map(is_image, names)) and not any(suffix(name) in VIDEO_SUFFIXES for name in names)
+
+
+def _walk(folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int], ...]) -> Iterator[Video]:
+    """Yield the videos of a folder and of those below; links are followed unless they lead back up."""
+    stat = folder.stat()
+    identity = stat.st_dev, stat.st_ino
+    if identity in parents:
+        return
+    names = [entry.name for entry in entries(folder) if suffix(entry.name) in VIDEO_SUFFIXES and not entry.is_dir()]
+    for name in sorted(names, key=natural_key):
+        stem = os.path.splitext(name)[0]  # noqa: PTH122
+        yield Video(id=printable(prefix + stem), split=split, files=(folder / name,))
+    below = subfolders(folder)
+    if prefix and not names and (not below or _holds_frames(folder)):
+        yield frame_folder(folder, prefix[:-1], split)  # an empty one too: the inventory reports it
+    for path in below:
+        yield from _walk(path, f"{prefix}{path.name}/", split, (*parents, identity))
+
+
+def _check_unique(videos: Sequence[Video]) -> None:
+    seen: dict[tuple[str, str], Video] = {}
+    for video in videos:
+        other = seen.setdefault((video.split, video.id), video)
+        if other is not video:
+            found = [str(one.files[0]) if one.files else f"an empty folder {one.id}" for one in (other, video)]
+            raise DataError(f"{found[0]}: expected one video with the id {video.id!r}, found {found[1]} too; rename one")

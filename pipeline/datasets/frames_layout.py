@@ -1,0 +1,136 @@
+"""The layout that most repositories of the field use.
+
+::
+
+    ped2/                                   (dataset.root: this folder, or its parent if it is the only one there)
+        training/frames/01/000.jpg ...      names are numbers of any width, from 0 or 1
+        testing/frames/01/000.jpg ...
+        frame_labels_ped2.npy               (1, N) or (N,): test videos in natural order, concatenated
+        ped2.mat                            or this: gt, per test video 2 x intervals (start, end), 1-based, inclusive
+
+The labels may also lie beside the folder. Natural order means that 2 comes before 10.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.contract import DataError, Labels, Split, Video
+from pipeline.datasets.base import Dataset
+from pipeline.datasets.listing import frame_folder, natural_key, sort_videos, subfolders
+from pipeline.datasets.mat_intervals import read_mat_intervals
+from pipeline.datasets.truth import Bools, as_labels, check_length, load_array, mark_intervals
+
+_SPLITS: dict[Split, str] = {"train": "training", "test": "testing"}
+_ALIASES = {"shanghai": "shanghaitech", "shanghaitech": "shanghai"}
+
+
+class FramesDataset(Dataset):
+    """Frame folders below ``training/frames`` and ``testing/frames``."""
+
+    kind = "frames"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def base(self) -> Path:
+        """The folder with training and testing."""
+        if _is_base(self.root):
+            return self.root
+        found = [folder for folder in subfolders(self.root) if _is_base(folder)]
+        if len(found) == 1:
+            return found[0]
+        what = f"several: {', '.join(folder.name for folder in found)}" if found else "none"
+        raise DataError(
+            f"{self.root}: expected training/frames/ and testing/frames/ here or in one folder below, found {what}; "
+            "set dataset.root to the folder that holds training/ and testing/"
+        )
+
+    @cached_property
+    def _videos(self) -> tuple[Video, ...]:
+        videos = [
+            frame_folder(folder, folder.name, split)
+            for split, title in _SPLITS.items()
+            for folder in subfolders(self.base / title / "frames")
+        ]
+        for split, title in _SPLITS.items():
+            if not any(video.split == split for video in videos):
+                folder = self.base / title / "frames"
+                raise DataError(f"{folder}: expected one folder of frames per video, found no folder; see docs/datasets.md")
+        return sort_videos(videos)
+
+    def videos(self) -> Sequence[Video]:
+        """See :meth:`Dataset.videos`."""
+        return self._videos
+
+    def labels(self, video: Video, num_frames: int) -> Labels | None:
+        """See :meth:`Dataset.labels`."""
+        path = self._label_file
+        if video.split != "test" or path is None:
+            return None
+        if path.suffix == ".npy":
+            frame_T = self._cut_out(video, path)
+        else:
+            frame_T = self._mark(video, num_frames, path)
+        check_length(len(frame_T), num_frames, video.id, path)
+        return Labels(frame_T=frame_T, source=path.name)
+
+    def label_files(self, video: Video) -> Sequence[Path]:
+        """See :meth:`Dataset.label_files`."""
+        return () if video.split != "test" or self._label_file is None else (self._label_file,)
+
+    @cached_property
+    def _tests(self) -> list[Video]:
+        """Test videos in the order in which labels are concatenated."""
+        return sorted((video for video in self._videos if video.split == "test"), key=lambda video: natural_key(video.id))
+
+    @cached_property
+    def _label_file(self) -> Path | None:
+        name = self.base.resolve().name  # dataset.root may be "."
+        names = [name, _ALIASES[name]] if name in _ALIASES else [name]
+        files = [f"frame_labels_{name}.npy" for name in names] + [f"{name}.mat" for name in names]
+        for folder in (self.base, self.base.resolve().parent):
+            for file in files:
+                if (folder / file).is_file():
+                    return folder / file
+        others = sorted([*self.base.glob("frame_labels_*.npy"), *self.base.glob("*.mat")])
+        if len(others) > 1:
+            found = ", ".join(path.name for path in others)
+            raise DataError(f"{self.base}: expected one label file, best named {files[0]}, found {found}; remove the others")
+        return others[0] if others else None
+
+    @cached_property
+    def _all_labels(self) -> Bools:
+        path = self._label_file
+        assert path is not None  # labels() has looked
+        labels_N = as_labels(*load_array(path), path)
+        frames = sum(len(video.files) for video in self._tests)
+        if len(labels_N) != frames:
+            raise DataError(
+                f"{path}: expected labels of {frames} frames (all {len(self._tests)} test videos), found {len(labels_N)}; "
+                "labels and frames must come from the same release: look for missing videos or frames"
+            )
+        return labels_N
+
+    def _cut_out(self, video: Video, path: Path) -> Bools:
+        start = 0
+        for other in self._tests:
+            if other.id == video.id:
+                return self._all_labels[start : start + len(other.files)]
+            start += len(other.files)
+        raise DataError(f"{path}: expected a test video of this dataset, found {video.id}")
+
+    @cached_property
+    def _all_intervals(self) -> list[list[tuple[int, int]]]:
+        path = self._label_file
+        assert path is not None  # labels() has looked
+        return read_mat_intervals(path, num_videos=len(self._tests))
+
+    def _mark(self, video: Video, num_frames: int, path: Path) -> Bools:
+        index = [other.id for other in self._tests].index(video.id)
+        return mark_intervals(self._all_intervals[index], num_frames, video.id, path)
+
+
+def _is_base(folder: Path) -> bool:
+    return all((folder / title / "frames").is_dir() for title in _SPLITS.values())

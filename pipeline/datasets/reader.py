@@ -1,0 +1,260 @@
+"""Decoding: frames of a video file or of an image folder, in order, as 8-bit RGB at their native size.
+
+OpenCV's seeking (``CAP_PROP_POS_FRAMES``) lands on other frames for some codecs, and the number of frames that a container
+claims may be wrong. So frames are only ever counted from the start.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contract import DataError, Video
+from pipeline.datasets.listing import check_numbering, where
+
+Frames = NDArray[np.uint8]
+
+
+class FrameReader(ABC):
+    """An open video. Reading on from where the last call ended (or one frame before) decodes nothing twice."""
+
+    def __init__(self, video: Video) -> None:
+        self.video = video
+        self._position = 0  # number of the frame that comes next
+        self._last: Frames | None = None  # frame position - 1: the flow of the next shard starts with it
+        self._size: tuple[int, int] | None = None
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Return frames ``start`` to ``stop`` (exclusive).
+
+        Returns
+        -------
+        frames_THWC
+            (stop - start, H, W, 3) uint8 RGB at native size; grey sources come with three equal channels.
+
+        Raises
+        ------
+        DataError
+            The video has fewer frames, or a frame is unreadable or of another size; file and values are named.
+        """
+        if not 0 <= start < stop:
+            raise ValueError(f"expected 0 <= start < stop, found start {start}, stop {stop}")
+        frames = []
+        if self._last is not None and start == self._position - 1:
+            frames.append(self._last)
+        else:
+            self._move_to(start)
+        while start + len(frames) < stop:
+            frames.append(self._next(stop))
+        return np.stack(frames)
+
+    def _next(self, stop: int) -> Frames:
+        frame_HWC = self._decode()
+        if frame_HWC is None:
+            raise DataError(
+                f"{where(self.video)}: expected at least {stop} frames, found {self._position}; "
+                "was the video changed while it was read?"
+            )
+        height, width = frame_HWC.shape[:2]
+        self._size = self._size or (height, width)
+        if self._size != (height, width):
+            raise size_error(self._where(self._position), self._size, (height, width))
+        self._position += 1
+        self._last = frame_HWC
+        return frame_HWC
+
+    @abstractmethod
+    def _move_to(self, start: int) -> None:
+        """Make frame ``start`` the next one."""
+
+    @abstractmethod
+    def _decode(self) -> Frames | None:
+        """Return the next frame, (H, W, 3) RGB, or None at the end."""
+
+    @abstractmethod
+    def _where(self, position: int) -> str:
+        """Return how to name frame ``position`` in a message."""
+
+    def close(self) -> None:
+        """Give back what the decoder holds."""
+        self._last = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _FileReader(FrameReader):
+    """Frames of one video file."""
+
+    def __init__(self, video: Video) -> None:
+        super().__init__(video)
+        self._capture = open_capture(video.files[0])
+
+    def _move_to(self, start: int) -> None:
+        if start < self._position:
+            self._capture.release()
+            self._capture = open_capture(self.video.files[0])
+            self._position = 0
+        while self._position < start and self._capture.grab():  # grabbed frames are not converted: that is the cheap part
+            self._position += 1
+        self._last = None
+
+    def _decode(self) -> Frames | None:
+        if not self._capture.grab():
+            return None
+        ok, frame_HWC = self._capture.retrieve()
+        if not ok:
+            raise DataError(f"{self._where(self._position)}: cannot be decoded; convert the video anew")
+        return to_rgb(frame_HWC, self._where(self._position))
+
+    def _where(self, position: int) -> str:
+        return f"{self.video.files[0]}, frame {position}"
+
+    def close(self) -> None:
+        super().close()
+        self._capture.release()
+
+
+class _FolderReader(FrameReader):
+    """Frames of a folder of images."""
+
+    def __init__(self, video: Video) -> None:
+        super().__init__(video)
+        check_numbering(video)
+
+    def _move_to(self, start: int) -> None:
+        self._position = min(start, len(self.video.files))
+        self._last = None
+
+    def _decode(self) -> Frames | None:
+        if self._position == len(self.video.files):
+            return None
+        path = self.video.files[self._position]
+        return to_rgb(decode_image(read_bytes(path), path), str(path))
+
+    def _where(self, position: int) -> str:
+        return str(self.video.files[position])
+
+
+def open_frames(video: Video) -> FrameReader:
+    """Open a video for reading; a context manager.
+
+    Raises
+    ------
+    DataError
+        The video has no frames, cannot be opened, or its frames are not numbered without gaps.
+    """
+    if not video.files:
+        raise DataError(f"{where(video)}: expected frames, found an empty folder; fill or remove it")
+    return _FolderReader(video) if video.is_folder else _FileReader(video)
+
+
+def native_size(video: Video) -> tuple[int, int]:
+    """Return height and width of the first frame, in pixels."""
+    with open_frames(video) as reader:
+        height, width = reader.read(0, 1).shape[1:3]
+    return height, width
+
+
+def resize_frames(frames_THWC: Frames, height: int, width: int) -> Frames:
+    """Resize (T, H, W, C) uint8 frames to (T, height, width, C).
+
+    Axes that shrink are averaged over areas, which leaves no aliasing; axes that grow are interpolated linearly. Where one
+    shrinks and the other grows (Ped2, 240 x 360 to 256 x 256) these are two steps: OpenCV has one method per call.
+    """
+    old_height, old_width, channels = frames_THWC.shape[1:]
+    if (old_height, old_width) == (height, width):
+        return frames_THWC
+    shrunk = min(old_height, height), min(old_width, width)
+    out_THWC = np.empty((len(frames_THWC), height, width, channels), np.uint8)
+    for frame_HWC, out_HWC in zip(frames_THWC, out_THWC, strict=True):
+        small_HWC = _resize(frame_HWC, *shrunk, cv2.INTER_AREA)
+        out_HWC[:] = _resize(small_HWC, height, width, cv2.INTER_LINEAR).reshape(out_HWC.shape)
+    return out_THWC
+
+
+def _resize(frame_HWC: Any, height: int, width: int, interpolation: int) -> Any:
+    if frame_HWC.shape[:2] == (height, width):
+        return frame_HWC
+    return cv2.resize(frame_HWC, (width, height), interpolation=interpolation)
+
+
+def to_grey(frames_THWC: Frames) -> Frames:
+    """Convert (T, H, W, 3) uint8 RGB to (T, H, W) uint8 grey, 0.299 R + 0.587 G + 0.114 B; (T, H, W, 1) is squeezed."""
+    if frames_THWC.shape[-1] == 1:
+        return frames_THWC[..., 0]
+    return np.stack([np.asarray(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY), np.uint8) for frame_HWC in frames_THWC])
+
+
+def open_capture(path: Path) -> cv2.VideoCapture:
+    """Open a video file with FFmpeg only: other backends take ``%`` in a name for a pattern.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty or no video.
+    """
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        found = _describe(path)
+        raise DataError(f"{path}: expected a video that OpenCV can open, found {found}; copy or convert it anew")
+    return capture
+
+
+def _describe(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        return f"nothing readable ({error.strerror})"
+    return f"{size} bytes that it cannot read" if size else "an empty file"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file; raises DataError naming it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
+
+
+def decode_image(data: bytes, path: Path) -> NDArray[Any]:
+    """Decode an image file's bytes as they are stored: (H, W) or (H, W, C) in OpenCV's BGR order; raises DataError."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if image is None:
+        raise DataError(f"{path}: expected an image, found {len(data)} bytes that OpenCV cannot read; copy it anew")
+    return np.asarray(image)
+
+
+def to_rgb(image: NDArray[Any], name: str) -> Frames:
+    """Return (H, W, 3) uint8 RGB of an image as OpenCV decodes it.
+
+    Raises
+    ------
+    DataError
+        It has 16 bits or an alpha channel: how to map these to 8-bit RGB is for the owner of the data to say.
+    """
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if image.dtype != np.uint8 or channels not in (1, 3):
+        raise DataError(
+            f"{name}: expected 8-bit grey or RGB, found {image.dtype} with {channels} channel(s); "
+            "convert the frames to 8 bits without transparency"
+        )
+    code = cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_GRAY2RGB
+    return np.asarray(cv2.cvtColor(image, code), np.uint8)
+
+
+def size_error(name: str, expected: tuple[int, int], found: tuple[int, int]) -> DataError:
+    """Return the error for a frame whose (height, width) is not that of the frames before it."""
+    return DataError(
+        f"{name}: expected {expected[0]} x {expected[1]} pixels (height x width) like the frames before, "
+        f"found {found[0]} x {found[1]}; all frames of a video must have one size"
+    )

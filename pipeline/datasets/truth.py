@@ -1,0 +1,100 @@
+"""Reading label files of others: arrays, never pickles, and never of another length than the video."""
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contract import DataError
+
+Bools = NDArray[np.bool_]
+
+
+def load_array(path: Path, *keys: str) -> tuple[NDArray[Any], ...]:
+    """Read a .npy file, or the arrays ``keys`` of an .npz file.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, lacks a key, or holds a pickle, which could run code and is therefore never loaded.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not keys:
+            if not isinstance(loaded, np.ndarray):
+                raise DataError(f"{path}: expected one array (.npy), found an .npz archive; save it with numpy.save")
+            return (loaded,)
+        if isinstance(loaded, np.ndarray):
+            raise DataError(f"{path}: expected an .npz archive with {', '.join(keys)}, found one array")
+        with loaded:
+            return tuple(loaded[key] for key in keys)
+    except KeyError as error:
+        raise DataError(f"{path}: expected the arrays {', '.join(keys)}: {error.args[0]}") from error
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: expected a NumPy array without Python objects (pickles are never loaded), found: {error}"
+        ) from error
+
+
+def as_labels(values: NDArray[Any], path: Path) -> Bools:
+    """Return (N,) bool of an (N,), (1, N) or (N, 1) array of 0 and 1; raises DataError for any other."""
+    if values.ndim not in (1, 2) or values.size != max(values.shape):
+        raise DataError(f"{path}: expected one label per frame, (N,) or (1, N), found shape {values.shape}")
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        raise DataError(f"{path}: expected labels 0 (normal) and 1 (anomalous), found other {values.dtype} values")
+    return np.asarray(values.reshape(-1), dtype=np.bool_)
+
+
+def check_length(found: int, num_frames: int, video_id: str, path: Path) -> None:
+    """Raise DataError unless there is one label per frame."""
+    if found != num_frames:
+        raise DataError(
+            f"{path}: expected labels of {num_frames} frames (video {video_id}), found {found}; "
+            "labels and frames must come from the same release of the dataset"
+        )
+
+
+def check_size(mask_THW: Bools, size: tuple[int, int], path: Path) -> None:
+    """Raise DataError unless masks have the native (height, width) of the frames."""
+    if mask_THW.shape[1:] != size:
+        found = " x ".join(map(str, mask_THW.shape[1:]))
+        raise DataError(f"{path}: expected masks of {size[0]} x {size[1]} pixels like the frames, found {found}")
+
+
+def mark_intervals(intervals: Iterable[tuple[int, int]], num_frames: int, video_id: str, path: Path) -> Bools:
+    """Return (num_frames,) bool, True inside half-open 0-based intervals.
+
+    Raises
+    ------
+    DataError
+        An interval is empty, starts before the video or ends after it.
+    """
+    frame_T = np.zeros(num_frames, np.bool_)
+    for start, stop in intervals:
+        if not 0 <= start < stop <= num_frames:
+            raise DataError(
+                f"{path}: expected anomalous intervals within the {num_frames} frames of video {video_id}, found frames "
+                f"{start} to {stop - 1} (counted from 0); labels and frames must come from the same release"
+            )
+        frame_T[start:stop] = True
+    return frame_T
+
+
+def load_masks(path: Path, num_frames: int, video_id: str) -> Bools:
+    """Read masks (T, H, W) from an .npz with ``mask_bits`` (np.packbits along the last axis) and ``shape``; or DataError."""
+    bits, shape = load_array(path, "mask_bits", "shape")
+    if shape.shape != (3,) or shape.dtype.kind not in "iu":
+        raise DataError(f"{path}: expected shape to hold frames, height and width, found {shape!r}")
+    frames, height, width = (int(length) for length in shape)
+    check_length(frames, num_frames, video_id, path)
+    if bits.dtype != np.uint8 or bits.shape != (frames, height, -(-width // 8)):
+        raise DataError(
+            f"{path}: expected mask_bits uint8 {(frames, height, -(-width // 8))} for masks of shape "
+            f"{(frames, height, width)}, found {bits.dtype} {bits.shape}"
+        )
+    return np.unpackbits(bits, axis=-1, count=width).astype(np.bool_)

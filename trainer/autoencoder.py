@@ -1,0 +1,65 @@
+"""The 3D-convolutional autoencoder of STEAL-Net and LNTRA, whose family the paper's two autoencoders belong to."""
+
+import torch
+from torch import Tensor, nn
+
+CHANNELS = (96, 128, 256, 256)
+TIME_FACTOR = 8
+"""The encoder halves time three times: a clip's length must be a multiple."""
+SPACE_FACTOR = 16
+
+
+class Autoencoder(nn.Module):
+    """Four strided convolutions and four transposed ones; 5,980,801 parameters with one channel at width 1.
+
+    ``width`` multiplies the channels 96-128-256-256 (rounded to multiples of 8, which is what vector units like).
+    """
+
+    def __init__(self, *, channels: int, width: float = 1.0) -> None:
+        super().__init__()
+        a, b, c, d = (max(8, round(count * width / 8) * 8) for count in CHANNELS)
+        self.encoder = nn.Sequential(
+            *_down(channels, a, stride=(1, 2, 2)),
+            *_down(a, b, stride=(2, 2, 2)),
+            *_down(b, c, stride=(2, 2, 2)),
+            *_down(c, d, stride=(2, 2, 2)),
+        )
+        self.decoder = nn.Sequential(
+            *_up(d, c),
+            *_up(c, b),
+            *_up(b, a),
+            nn.ConvTranspose3d(a, channels, 3, stride=(1, 2, 2), padding=1, output_padding=(0, 1, 1)),
+            nn.Tanh(),
+        )
+
+    def forward(self, clip_BCTHW: Tensor) -> Tensor:
+        """Return the reconstruction, (B, C, T, H, W) in -1..1; T a multiple of 8, H and W of 16."""
+        reconstruction: Tensor = self.decoder(self.encoder(clip_BCTHW))
+        return reconstruction
+
+
+def _down(inputs: int, outputs: int, *, stride: tuple[int, int, int]) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1)
+    return convolution, nn.BatchNorm3d(outputs), nn.LeakyReLU(0.2, inplace=True)
+
+
+def _up(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    convolution = nn.ConvTranspose3d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+    return convolution, nn.BatchNorm3d(outputs), nn.LeakyReLU(0.2, inplace=True)
+
+
+def make_autoencoder(*, channels: int, width: float, seed: int, device: torch.device) -> Autoencoder:
+    """Return an initialised network; the same seed gives the same weights and leaves torch's own generator alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Autoencoder(channels=channels, width=width)
+    return to_device(network, device)
+
+
+def to_device(network: Autoencoder, device: torch.device) -> Autoencoder:
+    """Move a network, weights in channels-last order (1.3 times faster on CPU, more with bf16)."""
+    network.to(device)
+    for parameter in network.parameters():
+        if parameter.dim() == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return network

@@ -1,0 +1,137 @@
+"""From windows of 16 frames to what each frame's reconstruction says: errors per frame, per place and per region."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.config import CLIP_FRAMES
+from trainer.devices import Precision, autocast
+
+Tap = Literal["centre", "last"]
+TAPS: dict[Tap, int] = {"centre": 8, "last": CLIP_FRAMES - 1}
+"""Index of the window's frame that is scored: 8 in the paper's protocol, the newest one in the causal protocol."""
+
+MAP_STRIDE = 4
+"""Error maps are averaged over cells of 4 x 4 pixels: far smaller than any object, and 16 times less to keep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapValues:
+    """What one tap measures on one video; all arrays are N long, in temporal order.
+
+    ``frame_index_N`` int64: which frame of the video each row belongs to: 8..T-8 for ``centre``, 0..T-1 for ``last``.
+    ``values`` float64, higher = more abnormal: ``spatial``, ``temporal`` (errors pooled per region, relative to what
+    training shows at that place), ``spatial_frame_mse``, ``temporal_frame_mse`` (mean over the whole frame, on -1..1),
+    ``semantic`` (logit of the discriminator; absent where the bundle has none).
+    ``spatial_map_Nhw``, ``temporal_map_Nhw`` float16: the maps that were pooled, one cell per 4 x 4 pixels.
+    """
+
+    frame_index_N: NDArray[np.int64]
+    values: dict[str, NDArray[np.float64]]
+    spatial_map_Nhw: NDArray[np.float16] = field(repr=False)
+    temporal_map_Nhw: NDArray[np.float16] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a bundle measures on one video, at both taps."""
+
+    taps: dict[Tap, TapValues]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """Squared errors of one autoencoder at one tap: ``frame_mse_N`` and ``map_Nhw`` (mean per cell), float32, on CPU."""
+
+    frame_mse_N: Tensor
+    map_Nhw: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionPooling:
+    """Averages errors over an object-sized region and sets them against what training shows at that place.
+
+    ``sigma`` is that of the Gaussian, in cells; ``place_hw`` float32 is the error that counts as 1 at each place;
+    ``quantile`` of the frame is its value (1 = maximum).
+    """
+
+    sigma: float
+    place_hw: Tensor
+    quantile: float
+
+    def ratio(self, map_Nhw: Tensor) -> Tensor:
+        """Return how many times more than in training the error around each cell is, (N, h, w) float32."""
+        return blur(map_Nhw, self.sigma) / self.place_hw
+
+    def pool(self, ratio_Nhw: Tensor) -> NDArray[np.float64]:
+        """Return one value per frame, (N,) float64."""
+        cells_NM = ratio_Nhw.flatten(1).double()
+        return np.asarray(cells_NM.quantile(self.quantile, dim=1).numpy())
+
+
+def blur(map_Nhw: Tensor, sigma: float) -> Tensor:
+    """Smooth with a Gaussian of ``sigma`` cells; the border repeats, so that a region at the rim keeps its weight."""
+    if sigma <= 0:
+        return map_Nhw
+    radius = math.ceil(3 * sigma)
+    offset = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
+    kernel /= kernel.sum()
+    padded = F.pad(map_Nhw[:, None], (radius, radius, radius, radius), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
+
+
+def window_errors(network: nn.Module, windows: Iterable[Tensor], precision: Precision) -> dict[Tap, Errors]:
+    """Reconstruct batches of windows, (B, C, 16, H, W) each, and return the errors at both taps in the same order."""
+    found: dict[Tap, list[tuple[Tensor, Tensor]]] = {tap: [] for tap in TAPS}
+    network.eval()
+    with torch.inference_mode():
+        for clip_BCTHW in windows:
+            with autocast(precision, clip_BCTHW.device):
+                reconstruction_BCTHW = network(clip_BCTHW)
+            for tap, index in TAPS.items():
+                difference = reconstruction_BCTHW[:, :, index].float() - clip_BCTHW[:, :, index]
+                error_BHW = difference.square_().mean(1)
+                found[tap].append((error_BHW.mean((1, 2)), F.avg_pool2d(error_BHW[:, None], MAP_STRIDE)[:, 0]))
+    return {
+        tap: Errors(
+            frame_mse_N=torch.cat([mse for mse, _ in parts]).cpu(), map_Nhw=torch.cat([cells for _, cells in parts]).cpu()
+        )
+        for tap, parts in found.items()
+    }
+
+
+def video_windows(sequence_TCHW: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Yield the T windows that end at frames 0..T-1, in batches; the first ones start with repeats of frame 0."""
+    padding = sequence_TCHW[:1].expand(CLIP_FRAMES - 1, *sequence_TCHW.shape[1:])
+    padded = torch.cat([padding, sequence_TCHW])
+    within_T = torch.arange(CLIP_FRAMES, device=padded.device)
+    for start in range(0, len(sequence_TCHW), batch_size):
+        first_B = torch.arange(start, min(start + batch_size, len(sequence_TCHW)), device=padded.device)
+        yield gather_clips(padded, first_B[:, None] + within_T)
+
+
+def gather_clips(sequence_NCHW: Tensor, index_BT: Tensor) -> Tensor:
+    """Return (B, C, T, H, W) in channels-last order from a sequence whose memory order is (N, H, W, C)."""
+    return sequence_NCHW.permute(0, 2, 3, 1)[index_BT].permute(0, 4, 1, 2, 3)
+
+
+def scored_frames(tap: Tap, num_frames: int) -> NDArray[np.int64]:
+    """Return which frames a tap scores, of a video of ``num_frames``; their window ends at row ``frame + 15 - tap``."""
+    before = 0 if tap == "last" else TAPS[tap]
+    after = CLIP_FRAMES - 1 - TAPS[tap]
+    return np.arange(before, num_frames - after, dtype=np.int64)
+
+
+def rows_of_tap(tap: Tap, num_frames: int) -> slice:
+    """Return which of the T windows of :func:`video_windows` score the frames of :func:`scored_frames`."""
+    frames = scored_frames(tap, num_frames)
+    shift = CLIP_FRAMES - 1 - TAPS[tap]
+    return slice(int(frames[0]) + shift, int(frames[-1]) + shift + 1)

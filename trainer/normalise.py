@@ -1,0 +1,52 @@
+"""From stored pictures and flow to what the autoencoders see, the same way in training and in scoring."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.contract import Array
+
+FLOW_LIMIT = 1.5
+"""Scaled flow is clipped here. Above 1, which Tanh cannot reach, fast motion keeps an error that no training can remove."""
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as cv2.cvtColor(..., COLOR_RGB2GRAY)
+
+
+def to_channels(frames_THWC: Tensor, colour: Literal["grey", "rgb"]) -> Tensor:
+    """Return uint8 frames with the channels that the spatial autoencoder sees: (..., 1) or (..., 3).
+
+    Raises
+    ------
+    ValueError
+        RGB was asked for, and the frames were stored in grey.
+    """
+    stored = frames_THWC.shape[-1]
+    if colour == "rgb":
+        if stored != 3:
+            raise ValueError(f"train.colour = rgb needs 3 stored channels, found {stored}; set frames.colour = rgb")
+        return frames_THWC
+    if stored == 1:
+        return frames_THWC
+    weights_C = torch.tensor(LUMA, device=frames_THWC.device)
+    return (frames_THWC.float() @ weights_C).round_().clamp_(0, 255).to(torch.uint8).unsqueeze(-1)
+
+
+def normalise_frames(frames_uint8: Tensor) -> Tensor:
+    """Map uint8 0..255 to float32 -1..1 (``x / 127.5 - 1``, as STEAL-Net and LNTRA do)."""
+    return frames_uint8.float().div_(127.5).sub_(1.0)
+
+
+def normalise_flow(flow_pixels: Tensor, flow_scale: float) -> Tensor:
+    """Map pixels per frame to float32: ``flow_scale`` becomes 1; clipped to +-:data:`FLOW_LIMIT`."""
+    return flow_pixels.float().div_(flow_scale).clamp_(-FLOW_LIMIT, FLOW_LIMIT)
+
+
+def arriving_flow(flow_T2HW: Array | Tensor) -> Tensor:
+    """Align flow with frames: element t is the motion that arrived in frame t.
+
+    Takes (T-1, 2, H, W) pixels per frame, ``flow[i]`` from frame i to i+1, and returns (T, H, W, 2) of the same dtype:
+    element t is ``flow[t-1]``, element 0 repeats ``flow[0]``. So a frame is never scored by motion that comes after it.
+    """
+    flow = torch.as_tensor(flow_T2HW).permute(0, 2, 3, 1)
+    return torch.cat([flow[:1], flow])
