@@ -69,10 +69,7 @@ class FramesDataset(Dataset):
         path = self._label_file
         if video.split != "test" or path is None:
             return None
-        if path.suffix == ".npy":
-            frame_T = self._cut_out(video, path)
-        else:
-            frame_T = self._mark(video, num_frames, path)
+        frame_T = self._cut_out(video, path) if path.suffix == ".npy" else self._mark(video, num_frames, path)
         check_length(len(frame_T), num_frames, video.id, path)
         return Labels(frame_T=frame_T, source=path.name)
 
