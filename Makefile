@@ -16,7 +16,7 @@ lint: install
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports
 
-TYPED := pipeline/config.py pipeline/contract.py pipeline/artifacts
+TYPED := pipeline/config.py pipeline/contract.py pipeline/artifacts pipeline/execution pipeline/stages
 
 test: lint
 	$(BIN)/python -m pytest

@@ -1,0 +1,48 @@
+"""What workers read: upstream artifacts by stage and name, never by path."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.artifacts.plan import make_plan
+from pipeline.artifacts.store import MissingShardError
+from pipeline.artifacts.workspace import Workspace
+from pipeline.contract import Array, FolderStage, Labels, ShardStage, Split, VideoRecord
+
+LabelReader = Callable[[VideoRecord], Labels | None]
+
+
+class StoredInputs:
+    """The :class:`pipeline.contract.Inputs` of a run: reads what is receipted, refuses what is not."""
+
+    def __init__(self, workspace: Workspace, labels: LabelReader | None = None) -> None:
+        self._workspace = workspace
+        self._labels = labels
+
+    def videos(self, split: Split | None = None) -> Sequence[VideoRecord]:
+        """Return the readable videos of one split, or of both."""
+        return [record for record in self._workspace.records if split in (None, record.split)]
+
+    def read(self, stage: str, name: str, record: VideoRecord, start: int = 0, stop: int | None = None) -> Array:
+        """Return elements ``start`` to ``stop`` along time of one upstream array.
+
+        Raises
+        ------
+        MissingShardError, DamagedShardError
+            The range was never completed, or fails its checksum.
+        """
+        source = self._workspace.stages[stage]
+        if not isinstance(source, ShardStage):
+            raise TypeError(f"{stage}: expected a stage that writes arrays, found {type(source).__name__}")
+        length = source.length(record)
+        return self._workspace.artifact(stage).read(record, name, length, start, length if stop is None else stop)
+
+    def labels(self, record: VideoRecord) -> Labels | None:
+        """Return the ground truth of a test video, or None where there is none."""
+        return self._labels(record) if self._labels else None
+
+    def folder(self, stage: str) -> Path:
+        """Return the complete folder that a whole-split stage left behind."""
+        source = self._workspace.stages[stage]
+        if not isinstance(source, FolderStage) or not make_plan(self._workspace, stage).complete:
+            raise MissingShardError(f"{stage}: expected a complete artifact, found none; run: stpa {stage}")
+        return self._workspace.artifact(stage).folder / f"data-{self._workspace.input_digest(source)}"

@@ -1,0 +1,53 @@
+"""Frames: videos decoded and resized to model resolution, once."""
+
+from typing import Any, ClassVar
+
+from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, VideoRecord
+
+
+class FramesStage(ShardStage):
+    """Writes ``frames`` (T, H, W, C) uint8, RGB or grey, in 0..255."""
+
+    name: ClassVar[str] = "frames"
+    version: ClassVar[int] = 1
+
+    def settings(self) -> dict[str, Any]:
+        """Return size and colour."""
+        return self.config.frames.determining()
+
+    def length(self, record: VideoRecord) -> int:
+        """Return the number of frames."""
+        return record.num_frames
+
+    def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
+        """Declare ``frames``."""
+        frames = self.config.frames
+        channels = 1 if frames.colour == "grey" else 3
+        return (
+            ArraySpec(
+                name="frames",
+                shape=(record.num_frames, frames.height, frames.width, channels),
+                dtype="uint8",
+                dimension_names=("time", "y", "x", "channel"),
+                description=f"{frames.colour} frames at model resolution",
+            ),
+        )
+
+    def worker(self) -> ShardWorker:
+        """Decode with one reader per video, kept open from shard to shard."""
+        from pipeline.datasets.reader import FrameReader, open_frames, resize_frames, to_grey
+
+        settings = self.config.frames
+        opened: dict[VideoRecord, FrameReader] = {}
+
+        def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
+            if shard.record not in opened:
+                for reader in opened.values():
+                    reader.close()
+                opened.clear()
+                opened[shard.record] = open_frames(shard.record.video)
+            frames_THWC = opened[shard.record].read(shard.start, shard.stop)
+            resized_THWC = resize_frames(frames_THWC, settings.height, settings.width)
+            return {"frames": to_grey(resized_THWC) if settings.colour == "grey" else resized_THWC}
+
+        return make
