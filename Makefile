@@ -16,7 +16,7 @@ lint: install
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports
 
-TYPED := pipeline/config.py pipeline/contract.py pipeline/artifacts pipeline/execution pipeline/stages
+TYPED := pipeline/config.py pipeline/contract.py pipeline/artifacts pipeline/execution pipeline/stages pipeline/models/flow.py pipeline/cli.py stpa.py
 
 test: lint
 	$(BIN)/python -m pytest

@@ -140,6 +140,8 @@ class TrainSettings(Section):
     """Passes over all clips (every start index is one); the last one is the result, nothing is selected."""
     batch_size: Annotated[int, Field(ge=1)] = 4
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    """constant as published; cosine: 50 steps of warm-up, then down to 2 %, which suits few epochs and high rates."""
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor on the channels 96-128-256-256 of the autoencoders."""
     colour: Literal["grey", "rgb"] = "grey"
@@ -148,11 +150,24 @@ class TrainSettings(Section):
     """Probability that a frame clip is replaced by its spatial pseudo-anomaly."""
     p_t: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability that a flow clip is replaced by its temporal pseudo-anomaly."""
+    spatial_pa: str = "inpainting"
+    """Kind of spatial pseudo-anomaly; names are those of the registry in trainer/pseudo_anomalies.py."""
+    temporal_pa: str = "mixup"
+    """Kind of temporal pseudo-anomaly: mixup, mixup-in-place, motion."""
     mixup_alpha: Annotated[float, Field(gt=0)] = 0.4
     """lam ~ Beta(alpha, alpha)."""
     flow_scale: Annotated[float, Field(gt=0)] | None = None
-    """Pixels per frame that map to 1; none = taken from the training flow (99.9th percentile of magnitude)."""
+    """Pixels per frame that map to 1; none = twice the 99.9th percentile of magnitude in the training flow."""
     discriminator_epochs: Annotated[int, Field(ge=0)] = 30
+    """Passes over the features; 0 = no discriminator, so no semantic indicator."""
+    calibration_windows: Annotated[int, Field(ge=16)] = 512
+    """Windows of normal training video, drawn by the seed, from which errors at each place are learnt."""
+    region_sigma: Annotated[float, Field(ge=0, le=0.5)] = 0.06
+    """Gaussian over which errors are averaged, as a share of the frame's height: half of a small person's."""
+    region_quantile: Annotated[float, Field(gt=0.5, le=1)] = 1.0
+    """Which place of the frame counts: 1 = the worst one, 0.99 = all but the worst hundredth are better."""
+    place_floor: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Error expected at least everywhere, as a share of that at the worst place; 1 = places are not told apart."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """bf16 = autocast; weights and optimiser stay fp32."""
     device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")

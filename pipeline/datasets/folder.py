@@ -9,7 +9,7 @@
             frames/ID.npy    (T,) 0 = normal, 1 = anomalous; labels/ID.npy is read as well
             masks/ID.npz     pixel masks: shape = (T, H, W), mask_bits = np.packbits(masks, axis=-1)
         labels.csv           instead of the .npy files: video,start,end
-                             frames start to end - 1, counted from 0; a video without a line is normal throughout
+                             frames start to end - 1, from 0; a video without a line is normal
 
 A folder that holds videos is searched for videos only; images in it are taken for thumbnails. Folders named ``*_gt`` and
 hidden files are left aside. Either of train/ and test/ may be missing.
@@ -28,7 +28,7 @@ from pipeline.datasets.listing import (
     VIDEO_SUFFIXES,
     entries,
     frame_folder,
-    is_image,
+    is_folder,
     natural_key,
     printable,
     sort_videos,
@@ -36,7 +36,16 @@ from pipeline.datasets.listing import (
     suffix,
 )
 from pipeline.datasets.reader import native_size
-from pipeline.datasets.truth import Bools, as_labels, check_length, check_size, load_array, load_masks, mark_intervals
+from pipeline.datasets.truth import (
+    Bools,
+    as_labels,
+    check_length,
+    check_size,
+    labels_from_masks,
+    load_masks,
+    load_npy,
+    mark_intervals,
+)
 
 
 class FolderDataset(Dataset):
@@ -71,15 +80,14 @@ class FolderDataset(Dataset):
         mask_THW = self._masks(video, num_frames)
         array = self._array_file(video)
         if array is not None:
-            frame_T = as_labels(*load_array(array), array)
+            frame_T = as_labels(load_npy(array), array)
             check_length(len(frame_T), num_frames, video.id, array)
             return Labels(frame_T=frame_T, source=str(array.relative_to(self.root)), pixel_mask_THW=mask_THW)
         if self._csv is not None:
             frame_T = mark_intervals(self._rows.get(video.id, []), num_frames, video.id, self._csv)
             return Labels(frame_T=frame_T, source=str(self._csv.relative_to(self.root)), pixel_mask_THW=mask_THW)
         if mask_THW is not None:
-            source = str(self._mask_file(video).relative_to(self.root))
-            return Labels(frame_T=mask_THW.any(axis=(1, 2)), source=source, pixel_mask_THW=mask_THW)
+            return labels_from_masks(mask_THW, str(self._mask_file(video).relative_to(self.root)))
         self._check_none_labelled(video)
         return None
 
@@ -97,7 +105,9 @@ class FolderDataset(Dataset):
         if found and self._csv is not None:
             found.append(self._csv)
         if len(found) > 1:
-            raise DataError(f"{found[0]}: expected one source of labels for {video.id}, found {found[1]} too; remove one")
+            raise DataError(
+                f"{found[0]}: expected one source of labels for {video.id}, found {found[1]} too; remove one"
+            )
         return found[0] if found else None
 
     def _mask_file(self, video: Video) -> Path:
@@ -127,7 +137,7 @@ class FolderDataset(Dataset):
             if other.split == "test" and (files := self.label_files(other)):
                 path = self.root / "labels" / "frames" / f"{video.id}.npy"
                 raise DataError(
-                    f"{path}: expected labels of {video.id}, since other test videos have them ({files[0]}), found none; "
+                    f"{path}: expected labels, since other test videos have them ({files[0]}), found none; "
                     "for a normal video write zeros"
                 )
 
@@ -171,16 +181,7 @@ def _parse_row(cells: list[str], line: str, known: Sequence[str]) -> tuple[str, 
 
 
 def _find(top: Path, split: Split) -> Iterator[Video]:
-    if not top.is_dir():
-        return
-    if _holds_frames(top):
-        raise DataError(f"{top}: expected videos or one folder of frames per video, found images; move them to {top}/NAME/")
-    yield from _walk(top, "", split, ())
-
-
-def _holds_frames(folder: Path) -> bool:
-    names = [entry.name for entry in entries(folder)]
-    return any(map(is_image, names)) and not any(suffix(name) in VIDEO_SUFFIXES for name in names)
+    return _walk(top, "", split, ()) if top.is_dir() else iter(())
 
 
 def _walk(folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int], ...]) -> Iterator[Video]:
@@ -189,15 +190,28 @@ def _walk(folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int
     identity = stat.st_dev, stat.st_ino
     if identity in parents:
         return
-    names = [entry.name for entry in entries(folder) if suffix(entry.name) in VIDEO_SUFFIXES and not entry.is_dir()]
+    found = entries(folder)
+    names = [entry.name for entry in found if suffix(entry.name) in VIDEO_SUFFIXES and not is_folder(entry)]
     for name in sorted(names, key=natural_key):
-        stem = os.path.splitext(name)[0]  # noqa: PTH122
-        yield Video(id=printable(prefix + stem), split=split, files=(folder / name,))
-    below = subfolders(folder)
-    if prefix and not names and (not below or _holds_frames(folder)):
-        yield frame_folder(folder, prefix[:-1], split)  # an empty one too: the inventory reports it
+        yield Video(id=printable(prefix + name.rpartition(".")[0]), split=split, files=(folder / name,))
+    below = subfolders(folder, found)
+    if not names:
+        yield from _own_frames(folder, prefix, split, found, empty=not below)
     for path in below:
         yield from _walk(path, f"{prefix}{path.name}/", split, (*parents, identity))
+
+
+def _own_frames(
+    folder: Path, prefix: str, split: Split, found: Sequence[os.DirEntry[str]], *, empty: bool
+) -> Iterator[Video]:
+    """Yield the folder itself as a video if it holds images, or nothing at all: the inventory reports that one."""
+    video = frame_folder(folder, prefix[:-1], split, found)
+    if prefix and (video.files or empty):
+        yield video
+    elif video.files:
+        raise DataError(
+            f"{folder}: expected videos or one folder of frames per video, found images; make {folder}/NAME/"
+        )
 
 
 def _check_unique(videos: Sequence[Video]) -> None:
@@ -206,4 +220,6 @@ def _check_unique(videos: Sequence[Video]) -> None:
         other = seen.setdefault((video.split, video.id), video)
         if other is not video:
             found = [str(one.files[0]) if one.files else f"an empty folder {one.id}" for one in (other, video)]
-            raise DataError(f"{found[0]}: expected one video with the id {video.id!r}, found {found[1]} too; rename one")
+            raise DataError(
+                f"{found[0]}: expected one video with the id {video.id!r}, found {found[1]} too; rename one"
+            )

@@ -19,7 +19,7 @@ from pipeline.contract import DataError, Labels, Split, Video
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.listing import frame_folder, natural_key, sort_videos, subfolders
 from pipeline.datasets.mat_intervals import read_mat_intervals
-from pipeline.datasets.truth import Bools, as_labels, check_length, load_array, mark_intervals
+from pipeline.datasets.truth import Bools, as_labels, check_length, load_npy, mark_intervals
 
 _SPLITS: dict[Split, str] = {"train": "training", "test": "testing"}
 _ALIASES = {"shanghai": "shanghaitech", "shanghaitech": "shanghai"}
@@ -57,7 +57,9 @@ class FramesDataset(Dataset):
         for split, title in _SPLITS.items():
             if not any(video.split == split for video in videos):
                 folder = self.base / title / "frames"
-                raise DataError(f"{folder}: expected one folder of frames per video, found no folder; see docs/datasets.md")
+                raise DataError(
+                    f"{folder}: expected one folder of frames per video, found no folder; see docs/datasets.md"
+                )
         return sort_videos(videos)
 
     def videos(self) -> Sequence[Video]:
@@ -80,7 +82,9 @@ class FramesDataset(Dataset):
     @cached_property
     def _tests(self) -> list[Video]:
         """Test videos in the order in which labels are concatenated."""
-        return sorted((video for video in self._videos if video.split == "test"), key=lambda video: natural_key(video.id))
+        return sorted(
+            (video for video in self._videos if video.split == "test"), key=lambda video: natural_key(video.id)
+        )
 
     @cached_property
     def _label_file(self) -> Path | None:
@@ -94,18 +98,20 @@ class FramesDataset(Dataset):
         others = sorted([*self.base.glob("frame_labels_*.npy"), *self.base.glob("*.mat")])
         if len(others) > 1:
             found = ", ".join(path.name for path in others)
-            raise DataError(f"{self.base}: expected one label file, best named {files[0]}, found {found}; remove the others")
+            raise DataError(
+                f"{self.base}: expected one label file, best named {files[0]}, found {found}; remove the others"
+            )
         return others[0] if others else None
 
     @cached_property
     def _all_labels(self) -> Bools:
         path = self._label_file
         assert path is not None  # labels() has looked
-        labels_N = as_labels(*load_array(path), path)
+        labels_N = as_labels(load_npy(path), path)
         frames = sum(len(video.files) for video in self._tests)
         if len(labels_N) != frames:
             raise DataError(
-                f"{path}: expected labels of {frames} frames (all {len(self._tests)} test videos), found {len(labels_N)}; "
+                f"{path}: expected labels of the {frames} frames of {len(self._tests)} test videos, found {len(labels_N)}; "
                 "labels and frames must come from the same release: look for missing videos or frames"
             )
         return labels_N

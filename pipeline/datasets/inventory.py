@@ -211,7 +211,9 @@ class _Cache:
         """Write beside, then rename: whoever reads meanwhile sees the old file or the new one."""
         if not self._changed:
             return
-        videos = {name: {"signature": signature, **asdict(content)} for name, (signature, content) in self.videos.items()}
+        videos = {
+            name: {"signature": signature, **asdict(content)} for name, (signature, content) in self.videos.items()
+        }
         labels = self.labels or {"signature": "", "digest": ""}
         text = json.dumps({"version": CACHE_VERSION, "videos": videos, "labels": labels}, indent=1)
         self.path.parent.mkdir(parents=True, exist_ok=True)

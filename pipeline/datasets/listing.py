@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.contract import DataError, Split, Video
@@ -31,9 +31,21 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(f"{folder}: expected a folder that can be listed, found: {error.strerror}") from error
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder in natural order, without ``*_gt``, which hold masks beside the frames."""
-    names = [entry.name for entry in entries(folder) if entry.is_dir() and not entry.name.endswith("_gt")]
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a folder or leads to one; a link that leads nowhere or to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def subfolders(folder: Path, found: Sequence[os.DirEntry[str]] | None = None) -> list[Path]:
+    """Return the folders in a folder in natural order, without ``*_gt``, which hold masks beside the frames.
+
+    ``found`` is what :func:`entries` returned, if the folder was listed already.
+    """
+    found = entries(folder) if found is None else found
+    names = [entry.name for entry in found if is_folder(entry) and not entry.name.endswith("_gt")]
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
@@ -59,9 +71,9 @@ def suffix(name: str) -> str:
     return f".{name.rpartition('.')[2].lower()}"
 
 
-def frame_files(folder: Path) -> tuple[Path, ...]:
+def frame_files(folder: Path, found: Sequence[os.DirEntry[str]] | None = None) -> tuple[Path, ...]:
     """Return the images of a folder in the order of their numbers; those without a number come first."""
-    names = [entry.name for entry in entries(folder) if is_image(entry.name)]
+    names = [entry.name for entry in (entries(folder) if found is None else found) if is_image(entry.name)]
     names.sort(key=lambda name: (frame_number(name) or 0, name))
     prefix = f"{folder}{os.sep}"
     return tuple([Path(prefix + name) for name in names])
@@ -101,9 +113,9 @@ def _renumbered(name: str, number: int) -> str:
     return f"{_LAST_NUMBER.sub(lambda old: old[0].replace(old[1], f'{number:0{len(old[1])}d}', 1), stem)}.{ending}"
 
 
-def frame_folder(folder: Path, video_id: str, split: Split) -> Video:
+def frame_folder(folder: Path, video_id: str, split: Split, found: Sequence[os.DirEntry[str]] | None = None) -> Video:
     """Return the video whose frames are the images of a folder (none, if it is empty: the inventory reports that)."""
-    return Video(id=printable(video_id), split=split, files=frame_files(folder), is_folder=True)
+    return Video(id=printable(video_id), split=split, files=frame_files(folder, found), is_folder=True)
 
 
 def printable(name: str) -> str:

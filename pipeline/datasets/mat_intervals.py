@@ -30,7 +30,9 @@ def read_mat_intervals(path: Path, *, num_videos: int) -> list[list[tuple[int, i
         content = scipy.io.loadmat(str(path), variable_names=["gt"])
     except NotImplementedError as error:
         raise DataError(f"{path}: expected MATLAB format 5 to 7.2, found 7.3 (HDF5); save it with -v7") from error
-    except Exception as error:  # scipy raises what its parser stumbles over: ValueError, TypeError, struct and zlib errors
+    except (
+        Exception
+    ) as error:  # scipy raises what its parser stumbles over: ValueError, TypeError, struct and zlib errors
         raise DataError(f"{path}: expected a MATLAB file with gt, found: {error}") from error
     if "gt" not in content:
         raise DataError(f"{path}: expected the variable gt (intervals per test video), found none of this name")
@@ -74,7 +76,9 @@ def _intervals(entry: NDArray[Any], path: Path, number: int) -> list[tuple[int, 
     elif pairs.ndim == 2 and 2 in pairs.shape and pairs.dtype.kind in "iuf":
         pairs = pairs if pairs.shape[0] == 2 else pairs.T
     else:
-        raise DataError(f"{path}: expected 2 x N starts and ends for test video {number}, found {pairs.dtype} {pairs.shape}")
+        raise DataError(
+            f"{path}: expected 2 x N starts and ends for test video {number}, found {pairs.dtype} {pairs.shape}"
+        )
     if not np.array_equal(pairs, np.floor(pairs)):
         raise DataError(f"{path}: expected whole frame numbers for test video {number}, found {pairs.tolist()}")
     return [(int(start) - 1, int(end)) for start, end in pairs.T]

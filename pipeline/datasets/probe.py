@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 
 from pipeline.contract import DataError, Video
+from pipeline.datasets.images import decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
-from pipeline.datasets.reader import decode_image, open_capture, read_bytes, size_error, to_rgb
+from pipeline.datasets.reader import open_capture
 
 _BLOCK = 1 << 20  # bytes
 
@@ -82,7 +83,7 @@ def _probe_folder(video: Video) -> Content:
     size: tuple[int, int] | None = None
     for path in video.files:
         data = read_bytes(path)
-        hasher.update(len(data).to_bytes(8, "little") + data)  # with lengths, so that cutting bytes otherwise differs
+        hasher.update(len(data).to_bytes(8, "little") + data)  # so that cutting the bytes otherwise differs
         height, width = to_rgb(decode_image(data, path), str(path)).shape[:2]
         size = size or (height, width)
         if size != (height, width):

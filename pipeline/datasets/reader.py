@@ -1,7 +1,7 @@
 """Decoding: frames of a video file or of an image folder, in order, as 8-bit RGB at their native size.
 
-OpenCV's seeking (``CAP_PROP_POS_FRAMES``) lands on other frames for some codecs, and the number of frames that a container
-claims may be wrong. So frames are only ever counted from the start.
+OpenCV's seeking (``CAP_PROP_POS_FRAMES``) lands on other frames for some codecs, and the number of frames that a
+container claims may be wrong. So frames are only ever counted from the start.
 """
 
 from abc import ABC, abstractmethod
@@ -11,12 +11,10 @@ from typing import Any, Self
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Video
+from pipeline.datasets.images import Frames, decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
-
-Frames = NDArray[np.uint8]
 
 
 class FrameReader(ABC):
@@ -43,14 +41,16 @@ class FrameReader(ABC):
         """
         if not 0 <= start < stop:
             raise ValueError(f"expected 0 <= start < stop, found start {start}, stop {stop}")
-        frames = []
         if self._last is not None and start == self._position - 1:
-            frames.append(self._last)
+            first_HWC = self._last
         else:
             self._move_to(start)
-        while start + len(frames) < stop:
-            frames.append(self._next(stop))
-        return np.stack(frames)
+            first_HWC = self._next(stop)
+        frames_THWC = np.empty((stop - start, *first_HWC.shape), np.uint8)
+        frames_THWC[0] = first_HWC
+        for i in range(1, stop - start):
+            frames_THWC[i] = self._next(stop)
+        return frames_THWC
 
     def _next(self, stop: int) -> Frames:
         frame_HWC = self._decode()
@@ -104,7 +104,7 @@ class _FileReader(FrameReader):
             self._capture.release()
             self._capture = open_capture(self.video.files[0])
             self._position = 0
-        while self._position < start and self._capture.grab():  # grabbed frames are not converted: that is the cheap part
+        while self._position < start and self._capture.grab():  # a grabbed frame is not converted
             self._position += 1
         self._last = None
 
@@ -216,45 +216,3 @@ def _describe(path: Path) -> str:
     except OSError as error:
         return f"nothing readable ({error.strerror})"
     return f"{size} bytes that it cannot read" if size else "an empty file"
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a file; raises DataError naming it."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
-
-
-def decode_image(data: bytes, path: Path) -> NDArray[Any]:
-    """Decode an image file's bytes as they are stored: (H, W) or (H, W, C) in OpenCV's BGR order; raises DataError."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if image is None:
-        raise DataError(f"{path}: expected an image, found {len(data)} bytes that OpenCV cannot read; copy it anew")
-    return np.asarray(image)
-
-
-def to_rgb(image: NDArray[Any], name: str) -> Frames:
-    """Return (H, W, 3) uint8 RGB of an image as OpenCV decodes it.
-
-    Raises
-    ------
-    DataError
-        It has 16 bits or an alpha channel: how to map these to 8-bit RGB is for the owner of the data to say.
-    """
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    if image.dtype != np.uint8 or channels not in (1, 3):
-        raise DataError(
-            f"{name}: expected 8-bit grey or RGB, found {image.dtype} with {channels} channel(s); "
-            "convert the frames to 8 bits without transparency"
-        )
-    code = cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_GRAY2RGB
-    return np.asarray(cv2.cvtColor(image, code), np.uint8)
-
-
-def size_error(name: str, expected: tuple[int, int], found: tuple[int, int]) -> DataError:
-    """Return the error for a frame whose (height, width) is not that of the frames before it."""
-    return DataError(
-        f"{name}: expected {expected[0]} x {expected[1]} pixels (height x width) like the frames before, "
-        f"found {found[0]} x {found[1]}; all frames of a video must have one size"
-    )

@@ -1,6 +1,7 @@
 """Reading label files of others: arrays, never pickles, and never of another length than the video."""
 
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,37 +9,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import DataError
+from pipeline.contract import DataError, Labels
 
 Bools = NDArray[np.bool_]
 
 
-def load_array(path: Path, *keys: str) -> tuple[NDArray[Any], ...]:
-    """Read a .npy file, or the arrays ``keys`` of an .npz file.
+def load_npy(path: Path) -> NDArray[Any]:
+    """Read the array of a .npy file.
 
     Raises
     ------
     DataError
-        The file is missing, damaged, lacks a key, or holds a pickle, which could run code and is therefore never loaded.
+        The file is missing, damaged, or holds a pickle, which could run code and is therefore never loaded.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not keys:
-            if not isinstance(loaded, np.ndarray):
-                raise DataError(f"{path}: expected one array (.npy), found an .npz archive; save it with numpy.save")
-            return (loaded,)
-        if isinstance(loaded, np.ndarray):
-            raise DataError(f"{path}: expected an .npz archive with {', '.join(keys)}, found one array")
-        with loaded:
-            return tuple(loaded[key] for key in keys)
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (OSError, EOFError, ValueError) as error:
+        raise _not_an_array(path, error) from error
+
+
+def load_npz(path: Path, *keys: str) -> tuple[NDArray[Any], ...]:
+    """Read the named arrays of an .npz file; raises DataError as :func:`load_npy` does, or if one is missing."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return tuple(np.asarray(archive[key]) for key in keys)
     except KeyError as error:
-        raise DataError(f"{path}: expected the arrays {', '.join(keys)}: {error.args[0]}") from error
-    except DataError:
-        raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path}: expected a NumPy array without Python objects (pickles are never loaded), found: {error}"
-        ) from error
+        raise DataError(f"{path}: expected the arrays {', '.join(keys)}, found: {error.args[0]}") from error
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+        raise _not_an_array(path, error) from error
+
+
+def _not_an_array(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: expected NumPy data without Python objects (pickles are never loaded), found: {error}; write it anew"
+    )
 
 
 def as_labels(values: NDArray[Any], path: Path) -> Bools:
@@ -78,16 +83,22 @@ def mark_intervals(intervals: Iterable[tuple[int, int]], num_frames: int, video_
     for start, stop in intervals:
         if not 0 <= start < stop <= num_frames:
             raise DataError(
-                f"{path}: expected anomalous intervals within the {num_frames} frames of video {video_id}, found frames "
-                f"{start} to {stop - 1} (counted from 0); labels and frames must come from the same release"
+                f"{path}: expected anomalous intervals within the {num_frames} frames of video {video_id}, found "
+                f"frames {start} to {stop - 1} (counted from 0); labels and frames must come from the same release"
             )
         frame_T[start:stop] = True
     return frame_T
 
 
 def load_masks(path: Path, num_frames: int, video_id: str) -> Bools:
-    """Read masks (T, H, W) from an .npz with ``mask_bits`` (np.packbits along the last axis) and ``shape``; or DataError."""
-    bits, shape = load_array(path, "mask_bits", "shape")
+    """Read (T, H, W) bool from an .npz with ``mask_bits`` (np.packbits along the last axis) and ``shape``.
+
+    Raises
+    ------
+    DataError
+        The file is damaged, or the masks are of another number than the frames.
+    """
+    bits, shape = load_npz(path, "mask_bits", "shape")
     if shape.shape != (3,) or shape.dtype.kind not in "iu":
         raise DataError(f"{path}: expected shape to hold frames, height and width, found {shape!r}")
     frames, height, width = (int(length) for length in shape)
@@ -98,3 +109,9 @@ def load_masks(path: Path, num_frames: int, video_id: str) -> Bools:
             f"{(frames, height, width)}, found {bits.dtype} {bits.shape}"
         )
     return np.unpackbits(bits, axis=-1, count=width).astype(np.bool_)
+
+
+def labels_from_masks(mask_THW: Bools, source: str) -> Labels:
+    """Return labels by which a frame is anomalous where any of its pixels is."""
+    frame_T = np.asarray(mask_THW.any(axis=(1, 2)), np.bool_)
+    return Labels(frame_T=frame_T, source=source, pixel_mask_THW=mask_THW)

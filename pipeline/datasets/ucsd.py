@@ -21,9 +21,10 @@ import numpy as np
 
 from pipeline.contract import DataError, Labels, Split, Video
 from pipeline.datasets.base import Dataset
+from pipeline.datasets.images import decode_image, read_bytes
 from pipeline.datasets.listing import entries, frame_files, frame_folder, sort_videos, subfolders
-from pipeline.datasets.reader import decode_image, native_size, read_bytes
-from pipeline.datasets.truth import Bools, check_length, check_size, mark_intervals
+from pipeline.datasets.reader import native_size
+from pipeline.datasets.truth import Bools, check_length, check_size, labels_from_masks, mark_intervals
 
 _SPLITS: dict[Split, str] = {"train": "Train", "test": "Test"}
 _ENTRY = re.compile(r"TestVideoFile\s*\{\s*(end\s*\+\s*1|\d+)\s*\}\s*\.\s*gt_frame\s*=\s*\[([^\]]*)\]", re.ASCII)
@@ -64,15 +65,14 @@ class UcsdDataset(Dataset):
         return self._videos
 
     def labels(self, video: Video, num_frames: int) -> Labels | None:
-        """See :meth:`Dataset.labels`. Intervals of the .m file where there is one, else frames with any masked pixel."""
+        """See :meth:`Dataset.labels`. Intervals of the .m file if there is one, else frames with any masked pixel."""
         if video.split != "test":
             return None
         mask_THW = self._masks(video, num_frames)
         if self._interval_file is not None:
             return self._from_intervals(video, num_frames, mask_THW, self._interval_file)
         if mask_THW is not None:
-            source = f"pixel masks {self._mask_folder(video).name}"
-            return Labels(frame_T=mask_THW.any(axis=(1, 2)), source=source, pixel_mask_THW=mask_THW)
+            return labels_from_masks(mask_THW, f"pixel masks {self._mask_folder(video).name}")
         if any(self._mask_folder(other).is_dir() for other in self._videos):
             raise DataError(
                 f"{self._mask_folder(video)}: expected masks or UCSD{self.part}.m, found neither, though other videos "
@@ -92,7 +92,7 @@ class UcsdDataset(Dataset):
         number = int(video.id.removeprefix("Test"))
         intervals = self._intervals.get(number)
         if intervals is None:
-            raise DataError(f"{path}: expected intervals of {video.id}, found {len(self._intervals)} entries; complete it")
+            raise DataError(f"{path}: expected intervals of {video.id}, found {len(self._intervals)} entries; add it")
         frame_T = mark_intervals(intervals, num_frames, video.id, path)
         source = path.name
         if mask_THW is not None and (differ := int((frame_T != mask_THW.any(axis=(1, 2))).sum())):
@@ -161,8 +161,8 @@ def read_intervals(path: Path) -> dict[int, list[tuple[int, int]]]:
     matches = list(_ENTRY.finditer(text))
     if not matches or len(matches) != text.count("gt_frame"):
         raise DataError(
-            f"{path}: expected lines like 'TestVideoFile{{end+1}}.gt_frame = [61:180];', found {text.count('gt_frame')} "
-            f"with gt_frame, {len(matches)} of this form; restore the published file"
+            f"{path}: expected lines like 'TestVideoFile{{end+1}}.gt_frame = [61:180];', "
+            f"found {text.count('gt_frame')} with gt_frame, {len(matches)} of this form; restore the published file"
         )
     for index, ranges in (match.groups() for match in matches):
         number = int(index) if index.isdigit() else max(found, default=0) + 1
@@ -177,6 +177,6 @@ def _split_ranges(ranges: str) -> list[str]:
 def _parse_range(text: str, path: Path) -> tuple[int, int]:
     match = _RANGE.fullmatch(text)
     if match is None:
-        raise DataError(f"{path}: expected a range of frames such as 61:180, found {text!r}; restore the published file")
+        raise DataError(f"{path}: expected a range of frames such as 61:180, found {text!r}; restore the file")
     first = int(match[1])
     return first - 1, int(match[2] or first)

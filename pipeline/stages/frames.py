@@ -34,19 +34,14 @@ class FramesStage(ShardStage):
         )
 
     def worker(self) -> ShardWorker:
-        """Decode with one reader per video, kept open from shard to shard."""
-        from pipeline.datasets.reader import FrameReader, open_frames, resize_frames, to_grey
+        """Decode, resize and, where asked for, turn to grey."""
+        from pipeline.datasets.reader import resize_frames, to_grey
+        from pipeline.stages.source import SourceFrames
 
-        settings = self.config.frames
-        opened: dict[VideoRecord, FrameReader] = {}
+        settings, source = self.config.frames, SourceFrames()
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
-            if shard.record not in opened:
-                for reader in opened.values():
-                    reader.close()
-                opened.clear()
-                opened[shard.record] = open_frames(shard.record.video)
-            frames_THWC = opened[shard.record].read(shard.start, shard.stop)
+            frames_THWC = source.read(shard.record, shard.start, shard.stop)
             resized_THWC = resize_frames(frames_THWC, settings.height, settings.width)
             return {"frames": to_grey(resized_THWC) if settings.colour == "grey" else resized_THWC}
 

@@ -1,0 +1,66 @@
+"""Flows: dense optical flow between consecutive frames, at the resolution of the stored frames."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, VideoRecord
+
+
+class FlowsStage(ShardStage):
+    """Writes ``flow`` (T-1, 2, H, W) float16, pixels per frame at the stored resolution; x to the right, then y down."""
+
+    name: ClassVar[str] = "flows"
+    version: ClassVar[int] = 1
+    upstream: ClassVar[tuple[str, ...]] = ("frames",)
+    costly: ClassVar[bool] = True
+
+    def settings(self) -> dict[str, Any]:
+        """Return estimator and source."""
+        return self.config.flows.determining()
+
+    def check(self) -> None:
+        """Refuse an unknown estimator before anything is read."""
+        from pipeline.models.flow import open_flow_estimator
+
+        open_flow_estimator(self.config.flows.estimator)
+
+    def length(self, record: VideoRecord) -> int:
+        """Return the number of pairs of consecutive frames."""
+        return record.num_frames - 1
+
+    def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
+        """Declare ``flow``."""
+        frames = self.config.frames
+        return (
+            ArraySpec(
+                name="flow",
+                shape=(record.num_frames - 1, 2, frames.height, frames.width),
+                dtype="float16",
+                dimension_names=("time", "component", "y", "x"),
+                units="pixel/frame",
+                description="flow[i] maps frame i to i+1; component 0 = x to the right, 1 = y downwards",
+            ),
+        )
+
+    def worker(self) -> ShardWorker:
+        """Estimate on grey frames: the stored ones, or those of the video at its native size."""
+        from pipeline.datasets.reader import to_grey
+        from pipeline.models.flow import open_flow_estimator, resize_flow
+        from pipeline.stages.source import SourceFrames
+
+        estimate = open_flow_estimator(self.config.flows.estimator)
+        frames = self.config.frames
+        source = SourceFrames() if self.config.flows.source == "video" else None
+
+        def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
+            stop = shard.stop + 1  # flow[i] needs frame i + 1
+            if source is not None:
+                frames_THWC = source.read(shard.record, shard.start, stop)
+            else:
+                frames_THWC = inputs.read("frames", "frames", shard.record, shard.start, stop)
+            grey_THWC = to_grey(frames_THWC) if frames_THWC.shape[-1] == 3 else frames_THWC
+            flow_T2HW = resize_flow(estimate(grey_THWC[..., 0]), frames.height, frames.width)
+            return {"flow": flow_T2HW.astype(np.float16)}
+
+        return make

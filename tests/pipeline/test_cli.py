@@ -1,0 +1,70 @@
+"""The command line, as a user types it: a process, its output and its exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def stpa(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from stpa import main; main()"
+    command = [sys.executable, "-c", program, str(ROOT), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in ("a", "b"):
+        (tmp_path / "data" / "train" / name).mkdir(parents=True)
+        for i in range(20):
+            noise = np.random.default_rng(i).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+            assert cv2.imwrite(str(tmp_path / "data" / "train" / name / f"{i:03d}.png"), noise)
+    (tmp_path / "s.toml").write_text("[frames]\nheight = 32\nwidth = 48\n[run]\nshard_frames = 16\n")
+    return tmp_path
+
+
+def states(project: Path, *arguments: str) -> dict[str, str]:
+    result = stpa("status", "--config", "s.toml", "--json", *arguments, cwd=project)
+    assert result.returncode == 0, result.stderr
+    return {row["stage"]: row["state"] for row in json.loads(result.stdout)["stages"]}
+
+
+def test_a_stage_runs_with_its_cheap_upstream_and_once_only(project: Path) -> None:
+    assert states(project) == {"frames": "absent", "flows": "absent"}
+    assert stpa("flows", "--config", "s.toml", cwd=project).returncode == 0
+    assert states(project) == {"frames": "fresh", "flows": "fresh"}
+    assert "nothing to do" in stpa("flows", "--config", "s.toml", cwd=project).stderr
+    assert states(project, "--set", "flows.estimator=dis") == {"frames": "fresh", "flows": "stale"}
+
+
+def test_an_unreadable_video_does_not_stop_the_others(project: Path) -> None:
+    (project / "data" / "train" / "bad.mp4").write_bytes(b"not a video")
+    for i in range(20):
+        (project / "data" / "train" / "a" / f"{i:03d}.png").write_bytes(b"")
+    result = stpa("frames", "--config", "s.toml", cwd=project)
+    assert result.returncode in {3, 5}
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("frames", "--config", "none.toml"), 2, "none.toml"),
+        (("frames", "--set", "frames.hight=64"), 2, "did you mean 'height'"),
+        (("flows", "--set", "flows.estimator=raft2"), 2, "farneback, dis"),
+        (("frames", "--set", "dataset.root=nowhere"), 3, "nowhere"),
+        (("frames", "--videos", "zzz"), 2, "matches none of 2 videos"),
+    ],
+)
+def test_mistakes_end_with_a_reason_and_the_right_exit_code(
+    project: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    result = stpa(*arguments, cwd=project)
+    assert (result.returncode, "Traceback" in result.stderr) == (code, False), result.stderr
+    assert message in result.stderr
