@@ -102,25 +102,25 @@ def window_errors(network: nn.Module, windows: Iterable[Tensor], precision: Prec
                 found[tap].append((error_BHW.mean((1, 2)), F.avg_pool2d(error_BHW[:, None], MAP_STRIDE)[:, 0]))
     return {
         tap: Errors(
-            frame_mse_N=torch.cat([mse for mse, _ in parts]).cpu(), map_Nhw=torch.cat([cells for _, cells in parts]).cpu()
+            frame_mse_N=torch.cat([mse for mse, _ in parts]).cpu(),
+            map_Nhw=torch.cat([cells for _, cells in parts]).cpu(),
         )
         for tap, parts in found.items()
     }
 
 
-def video_windows(sequence_TCHW: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Yield the T windows that end at frames 0..T-1, in batches; the first ones start with repeats of frame 0."""
-    padding = sequence_TCHW[:1].expand(CLIP_FRAMES - 1, *sequence_TCHW.shape[1:])
-    padded = torch.cat([padding, sequence_TCHW])
-    within_T = torch.arange(CLIP_FRAMES, device=padded.device)
-    for start in range(0, len(sequence_TCHW), batch_size):
-        first_B = torch.arange(start, min(start + batch_size, len(sequence_TCHW)), device=padded.device)
-        yield gather_clips(padded, first_B[:, None] + within_T)
+def video_windows(sequence_THWC: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Yield the T windows that end at frames 0..T-1, (B, C, 16, H, W); the first 15 start with repeats of frame 0."""
+    length = len(sequence_THWC)
+    padded = torch.cat([sequence_THWC[:1].expand(CLIP_FRAMES - 1, -1, -1, -1), sequence_THWC])
+    for start in range(0, length, batch_size):
+        yield gather_clips(padded, torch.arange(start, min(start + batch_size, length), device=padded.device))
 
 
-def gather_clips(sequence_NCHW: Tensor, index_BT: Tensor) -> Tensor:
-    """Return (B, C, T, H, W) in channels-last order from a sequence whose memory order is (N, H, W, C)."""
-    return sequence_NCHW.permute(0, 2, 3, 1)[index_BT].permute(0, 4, 1, 2, 3)
+def gather_clips(sequence_NHWC: Tensor, first_B: Tensor) -> Tensor:
+    """Return the clips (B, C, 16, H, W) that start at the given frames; their memory is in channels-last order."""
+    index_BT = first_B[:, None] + torch.arange(CLIP_FRAMES, device=first_B.device)
+    return sequence_NHWC[index_BT].permute(0, 4, 1, 2, 3)
 
 
 def scored_frames(tap: Tap, num_frames: int) -> NDArray[np.int64]:

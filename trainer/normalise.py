@@ -34,12 +34,12 @@ def to_channels(frames_THWC: Tensor, colour: Literal["grey", "rgb"]) -> Tensor:
 
 def normalise_frames(frames_uint8: Tensor) -> Tensor:
     """Map uint8 0..255 to float32 -1..1 (``x / 127.5 - 1``, as STEAL-Net and LNTRA do)."""
-    return frames_uint8.float().div_(127.5).sub_(1.0)
+    return (frames_uint8.float() / 127.5).sub_(1.0)
 
 
 def normalise_flow(flow_pixels: Tensor, flow_scale: float) -> Tensor:
     """Map pixels per frame to float32: ``flow_scale`` becomes 1; clipped to +-:data:`FLOW_LIMIT`."""
-    return flow_pixels.float().div_(flow_scale).clamp_(-FLOW_LIMIT, FLOW_LIMIT)
+    return (flow_pixels.float() / flow_scale).clamp_(-FLOW_LIMIT, FLOW_LIMIT)
 
 
 def arriving_flow(flow_T2HW: Array | Tensor) -> Tensor:

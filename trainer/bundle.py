@@ -1,0 +1,250 @@
+"""The model bundle: what training leaves behind and scoring needs, in four safetensors files and one JSON file.
+
+spatial.safetensors        the autoencoder of frames
+temporal.safetensors       the autoencoder of flow
+discriminator.safetensors  normal against spatial pseudo-anomaly, on frame features (absent where it was left out)
+calibration.safetensors    what normal training windows measure: per place, and per indicator and tap
+bundle.json                settings, frame size, flow scale, losses, versions
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline.config import CLIP_FRAMES, TrainSettings
+from pipeline.contract import Array, DataError
+from trainer.autoencoder import Autoencoder, to_device
+from trainer.calibration import Calibration
+from trainer.devices import Precision, usable_precision
+from trainer.discriminator import Discriminator
+from trainer.indicators import (
+    TAPS,
+    Measurement,
+    Tap,
+    TapValues,
+    rows_of_tap,
+    scored_frames,
+    video_windows,
+    window_errors,
+)
+from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, to_channels
+
+__all__ = ["Bundle", "BundleError", "BundleInfo", "Measurement", "Tap", "TapValues", "load_bundle", "save_bundle"]
+
+FORMAT = 1
+
+
+class BundleError(ValueError):
+    """A folder is no complete bundle of this version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleInfo:
+    """What besides weights a bundle consists of; the content of bundle.json."""
+
+    settings: TrainSettings
+    height: int
+    width: int
+    """Of frames and flow, pixels."""
+    flow_scale: float
+    """Pixels per frame that map to 1."""
+    feature_length: int | None
+    """D of the frame features; None = there is no discriminator."""
+    losses: dict[str, list[float]]
+    """Mean training loss of each epoch, per network."""
+    provenance: dict[str, Any]
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.settings.colour == "grey" else 3
+
+    def to_dict(self) -> dict[str, Any]:
+        content = {name: value for name, value in asdict(self).items() if name != "settings"}
+        return {"format": FORMAT, "settings": self.settings.model_dump(mode="json"), **content}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        if content.get("format") != FORMAT:
+            raise BundleError(f"expected bundle format {FORMAT}, found {content.get('format')!r}; train again")
+        values = {name: value for name, value in content.items() if name not in ("format", "settings")}
+        return cls(settings=TrainSettings.model_validate(content["settings"]), **values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """Trained networks and their calibration, ready to measure video."""
+
+    info: BundleInfo
+    spatial: Autoencoder
+    temporal: Autoencoder
+    discriminator: Discriminator | None
+    calibration: Calibration
+    device: torch.device
+
+    @property
+    def precision(self) -> Precision:
+        return usable_precision(self.info.settings.precision, self.device)
+
+    @property
+    def indicators(self) -> tuple[str, ...]:
+        """Names that are to be fused; the ``_frame_mse`` values stand in for the first two when pooling by frame."""
+        return ("spatial", "temporal") if self.discriminator is None else ("spatial", "temporal", "semantic")
+
+    def measure(
+        self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None = None, *, batch_size: int = 8
+    ) -> Measurement:
+        """Measure every indicator on one video, at both taps.
+
+        Parameters
+        ----------
+        frames_THWC : (T, H, W, C) uint8, as the frames stage stores them.
+        flow_T2HW : (T-1, 2, H, W) floating point, pixels per frame; ``flow[i]`` from frame i to i+1.
+        feature_TD : (T, D) floating point; may be None for a bundle without discriminator.
+        batch_size : windows at once.
+
+        Raises
+        ------
+        DataError
+            Fewer frames than a clip, or sizes that do not fit the bundle or each other.
+        """
+        self._check(frames_THWC, flow_T2HW, feature_TD)
+        spatial = self.calibration.pooled(
+            "spatial", window_errors(self.spatial, self._frame_windows(frames_THWC, batch_size), self.precision)
+        )
+        temporal = self.calibration.pooled(
+            "temporal", window_errors(self.temporal, self._flow_windows(flow_T2HW, batch_size), self.precision)
+        )
+        logit_T = None
+        if self.discriminator is not None and feature_TD is not None:
+            logit_T = self.discriminator.logits(feature_TD)
+        taps: dict[Tap, TapValues] = {}
+        for tap in TAPS:
+            frame_index_N = scored_frames(tap, len(frames_THWC))
+            rows = rows_of_tap(tap, len(frames_THWC))
+            values = {name: value_T[rows] for part in (spatial, temporal) for name, value_T in part[tap].values.items()}
+            if logit_T is not None:
+                values["semantic"] = logit_T[frame_index_N]
+            taps[tap] = TapValues(
+                frame_index_N=frame_index_N,
+                values=values,
+                spatial_map_Nhw=spatial[tap].map_Nhw[rows],
+                temporal_map_Nhw=temporal[tap].map_Nhw[rows],
+            )
+        return Measurement(taps=taps)
+
+    def calibrate(self, tap: Tap, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return z = (x - mean) / std against normal training windows; errors on a log scale, as PSNR is.
+
+        Raises
+        ------
+        KeyError
+            The bundle has no such indicator.
+        """
+        return self.calibration.z(tap, name, values)
+
+    def _frame_windows(self, frames_THWC: Array, batch_size: int) -> Iterator[Tensor]:
+        frames = to_channels(torch.as_tensor(frames_THWC).to(self.device), self.info.settings.colour)
+        return (normalise_frames(clip) for clip in video_windows(frames, batch_size))
+
+    def _flow_windows(self, flow_T2HW: Array, batch_size: int) -> Iterator[Tensor]:
+        flow = arriving_flow(flow_T2HW).contiguous().to(self.device)
+        return (normalise_flow(clip, self.info.flow_scale) for clip in video_windows(flow, batch_size))
+
+    def _check(self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None) -> None:
+        size, frames = (self.info.height, self.info.width), len(frames_THWC)
+        if frames < CLIP_FRAMES:
+            raise DataError(f"expected at least {CLIP_FRAMES} frames (one clip), found {frames}")
+        if frames_THWC.ndim != 4 or frames_THWC.shape[1:3] != size or frames_THWC.dtype != np.uint8:
+            raise DataError(
+                f"expected uint8 frames of {size[0]} x {size[1]} pixels (rows x columns), which the bundle was trained on, "
+                f"found {frames_THWC.dtype} of shape {frames_THWC.shape}; use the same [frames] settings as for training"
+            )
+        if flow_T2HW.shape != (frames - 1, 2, *size):
+            raise DataError(
+                f"expected flow of shape {(frames - 1, 2, *size)} to {frames} frames, found {flow_T2HW.shape}"
+            )
+        if self.discriminator is None:
+            return
+        expected = (frames, self.info.feature_length)
+        found = None if feature_TD is None else feature_TD.shape
+        if found != expected:
+            raise DataError(
+                f"expected features of shape {expected}, found {found}; use the same [features] settings as for training"
+            )
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write the files of a bundle into an existing folder."""
+    _save(folder / "spatial.safetensors", bundle.spatial.state_dict())
+    _save(folder / "temporal.safetensors", bundle.temporal.state_dict())
+    if bundle.discriminator is not None:
+        _save(folder / "discriminator.safetensors", bundle.discriminator.state_dict())
+    _save(folder / "calibration.safetensors", bundle.calibration.tensors())
+    text = json.dumps(bundle.info.to_dict(), indent=1, sort_keys=True)
+    (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+
+
+def load_bundle(folder: Path, device: torch.device) -> Bundle:
+    """Read a bundle and move its networks to a device.
+
+    Raises
+    ------
+    BundleError
+        A file is missing, damaged, or does not fit the others; the message says which and what to do.
+    """
+    info = _load_info(folder / "bundle.json")
+    networks = {}
+    for name, channels in (("spatial", info.channels), ("temporal", 2)):
+        network = Autoencoder(channels=channels, width=info.settings.width)
+        _fill(network, folder / f"{name}.safetensors")
+        networks[name] = to_device(network, device).eval()
+    discriminator = None
+    if info.feature_length is not None:
+        discriminator = Discriminator(features=info.feature_length)
+        _fill(discriminator, folder / "discriminator.safetensors")
+    path = folder / "calibration.safetensors"
+    try:
+        calibration = Calibration.from_tensors(_load(path), info.settings, (info.height, info.width))
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"{path}: {error}; train again") from error
+    return Bundle(info=info, discriminator=discriminator, calibration=calibration, device=device, **networks)
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    # safetensors refuses views and strided memory such as channels-last
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(
+            f"{path}: expected a safetensors file of a bundle, cannot read it ({error}); train again"
+        ) from error
+
+
+def _load_info(path: Path) -> BundleInfo:
+    try:
+        return BundleInfo.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: not found, so {path.parent} holds no bundle; run stpa train") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    try:
+        network.load_state_dict(_load(path))
+    except RuntimeError as error:
+        raise BundleError(f"{path}: weights do not fit the settings in bundle.json: {error}") from error

@@ -1,0 +1,146 @@
+"""What normal training windows measure: the yardstick for every indicator, without a label or a test video."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.config import TrainSettings
+from trainer.indicators import MAP_STRIDE, TAPS, Errors, RegionPooling, Tap, blur
+
+Network = Literal["spatial", "temporal"]
+NETWORKS: tuple[Network, ...] = ("spatial", "temporal")
+
+PLACE_QUANTILE = 0.99  # of training windows: what a busy moment of normal video reaches at a place
+PLACE_SIGMA = 0.1  # share of the height; a few hundred windows do not fill every cell with passers-by
+QUANTILES = 101
+SMALLEST_ERROR = 1e-12  # an error of exactly 0 would have no logarithm
+SMALLEST_STD = 1e-6
+LARGEST_HALF = 65504.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Of one indicator on normal training windows, on the scale of :func:`to_scale`."""
+
+    mean: float
+    std: float
+    quantiles_Q: NDArray[np.float64]
+    """The 0th, 1st ... 100th percentile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """One autoencoder's values per frame, and the maps they were taken from, float16."""
+
+    values: dict[str, NDArray[np.float64]]
+    map_Nhw: NDArray[np.float16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Per network and tap what counts as 1 at each place; per tap and indicator the spread of normal values."""
+
+    pooling: dict[tuple[Network, Tap], RegionPooling]
+    statistics: dict[tuple[Tap, str], Statistics]
+
+    def pooled(self, network: Network, errors: Mapping[Tap, Errors]) -> dict[Tap, Pooled]:
+        """Return the values ``<network>`` (per region) and ``<network>_frame_mse`` at each tap."""
+        return {tap: pool(network, found, self.pooling[network, tap]) for tap, found in errors.items()}
+
+    def z(self, tap: Tap, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (x - mean) / std on the scale of :func:`to_scale`; unknown names raise KeyError."""
+        if (tap, name) not in self.statistics:
+            known = ", ".join(sorted({known for _, known in self.statistics}))
+            raise KeyError(f"no calibration of {name!r} at tap {tap!r}; known are {known}")
+        normal = self.statistics[tap, name]
+        return (to_scale(name, values) - normal.mean) / max(normal.std, SMALLEST_STD)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything as named tensors, for calibration.safetensors."""
+        places = {f"place.{network}.{tap}": pooling.place_hw for (network, tap), pooling in self.pooling.items()}
+        normal = {
+            f"normal.{tap}.{name}": torch.tensor([found.mean, found.std, *found.quantiles_Q], dtype=torch.float64)
+            for (tap, name), found in self.statistics.items()
+        }
+        return places | normal
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], settings: TrainSettings, size: tuple[int, int]) -> Self:
+        """Rebuild from :meth:`tensors`; KeyError or ValueError if one is missing or does not fit the frame size."""
+        cells = (size[0] // MAP_STRIDE, size[1] // MAP_STRIDE)
+        pooling = {}
+        for network in NETWORKS:
+            for tap in TAPS:
+                place_hw = tensors[f"place.{network}.{tap}"]
+                if tuple(place_hw.shape) != cells:
+                    raise ValueError(f"expected place.{network}.{tap} of shape {cells}, found {tuple(place_hw.shape)}")
+                pooling[network, tap] = region_pooling(place_hw, settings)
+        statistics = {}
+        for key, tensor in tensors.items():
+            if key.startswith("normal."):
+                mean, std, *quantiles = tensor.tolist()
+                tap_name, indicator = key.removeprefix("normal.").split(".")
+                tap = next(tap for tap in TAPS if tap == tap_name)
+                statistics[tap, indicator] = Statistics(mean=mean, std=std, quantiles_Q=np.array(quantiles))
+        return cls(pooling=pooling, statistics=statistics)
+
+
+def calibrate(
+    errors: Mapping[Network, Mapping[Tap, Errors]], logit_N: NDArray[np.float64] | None, settings: TrainSettings
+) -> Calibration:
+    """Learn the yardstick from errors of normal windows and from held-out logits of normal frames."""
+    pooling = {
+        (network, tap): learn_places(found.map_Nhw, settings)
+        for network, taps in errors.items()
+        for tap, found in taps.items()
+    }
+    statistics: dict[tuple[Tap, str], Statistics] = {}
+    for network, taps in errors.items():
+        for tap, found in taps.items():
+            for name, value_N in pool(network, found, pooling[network, tap]).values.items():
+                statistics[tap, name] = describe(name, value_N)
+    if logit_N is not None:
+        statistics |= {(tap, "semantic"): describe("semantic", logit_N) for tap in TAPS}
+    return Calibration(pooling=pooling, statistics=statistics)
+
+
+def learn_places(map_Nhw: Tensor, settings: TrainSettings) -> RegionPooling:
+    """Return the pooling whose unit, at each place, is the 99th percentile of errors there, smoothed and floored."""
+    height = map_Nhw.shape[1]
+    smooth_Nhw = blur(map_Nhw, settings.region_sigma * height)
+    place_hw = blur(smooth_Nhw.quantile(PLACE_QUANTILE, dim=0)[None], PLACE_SIGMA * height)[0]
+    floor = max(settings.place_floor * float(place_hw.max()), SMALLEST_ERROR)
+    return region_pooling(place_hw.clamp_min(floor), settings)
+
+
+def region_pooling(place_hw: Tensor, settings: TrainSettings) -> RegionPooling:
+    """Return the pooling of the settings with a known unit at each place."""
+    sigma = settings.region_sigma * place_hw.shape[0]
+    return RegionPooling(sigma=sigma, place_hw=place_hw, quantile=settings.region_quantile)
+
+
+def pool(network: Network, errors: Errors, pooling: RegionPooling) -> Pooled:
+    """Return the values per frame of one network at one tap."""
+    ratio_Nhw = pooling.ratio(errors.map_Nhw)
+    values = {network: pooling.pool(ratio_Nhw), f"{network}_frame_mse": errors.frame_mse_N.double().numpy()}
+    return Pooled(values=values, map_Nhw=ratio_Nhw.clamp_max(LARGEST_HALF).half().numpy())
+
+
+def to_scale(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values as z-scores count them: logarithms of errors (as PSNR is), logits as they are."""
+    if name == "semantic":
+        return values
+    scaled: NDArray[np.float64] = np.log10(np.maximum(values, SMALLEST_ERROR))
+    return scaled
+
+
+def describe(name: str, values: NDArray[np.float64]) -> Statistics:
+    """Return mean, spread and percentiles of normal values."""
+    scaled = to_scale(name, values)
+    quantiles_Q = np.quantile(scaled, np.linspace(0, 1, QUANTILES))
+    return Statistics(mean=float(scaled.mean()), std=float(scaled.std()), quantiles_Q=quantiles_Q)
