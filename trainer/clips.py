@@ -1,10 +1,9 @@
 """The data path: the training split in memory once, then clips of 16 gathered from it on the device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from pipeline.config import CLIP_FRAMES, ConfigError, TrainSettings
 from pipeline.contract import DataError, Inputs, Report, VideoRecord
 from trainer.normalise import arriving_flow, to_channels
+from trainer.seeds import Seed
 
 MEMORY_SHARE = 0.7  # of what is free: the networks and their activations need room too
 FLOW_PERCENTILE = 99.9
@@ -67,12 +67,15 @@ def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.de
     height, width = first.shape[1:3]
     channels = 1 if settings.colour == "grey" else 3
     check_memory(training_bytes(sum(lengths), height, width, channels), device)
+    shape = (sum(lengths), height, width)
     data: dict[str, Tensor] = {
-        "frames_NHWC": torch.empty((sum(lengths), height, width, channels), dtype=torch.uint8, device=device),
-        "image_NHWC": torch.empty((sum(lengths), height, width, channels), dtype=torch.uint8, device=device),
-        "flow_NHW2": torch.empty((sum(lengths), height, width, 2), dtype=torch.float16, device=device),
-        "mask_NHW": torch.empty((sum(lengths), height, width), dtype=torch.bool, device=device),
+        "frames_NHWC": torch.empty((*shape, channels), dtype=torch.uint8, device=device),
+        "image_NHWC": torch.empty((*shape, channels), dtype=torch.uint8, device=device),
+        "flow_NHW2": torch.empty((*shape, 2), dtype=torch.float16, device=device),
+        "mask_NHW": torch.empty(shape, dtype=torch.bool, device=device),
     }
+    if settings.p_s == 0:
+        data["image_NHWC"] = data["frames_NHWC"]  # never looked at, and need not exist
     objects = []
     offset = 0
     for done, record in enumerate(records):
@@ -148,30 +151,40 @@ def free_memory() -> int:
     return free
 
 
-def clip_order(starts_C: NDArray[np.int64], step: int, batch_size: int, seed: Callable[..., Any]) -> NDArray[np.int64]:
-    """Return the first frames of the clips of one step: epoch after epoch, each in an order of its own.
+class ClipOrder:
+    """Which clips each step takes: epoch after epoch, all of them, each epoch in an order of its own.
 
-    It depends on nothing but its arguments, so a run can be resumed anywhere. ``seed("order", epoch)`` gives a generator.
+    It depends on nothing but the seed, so a run can be taken up at any step.
     """
-    position_B = np.arange(step * batch_size, (step + 1) * batch_size)
-    epoch_B, rank_B = np.divmod(position_B, len(starts_C))
-    orders = {epoch: seed("order", int(epoch)).permutation(starts_C) for epoch in np.unique(epoch_B)}
-    return np.array([orders[epoch][rank] for epoch, rank in zip(epoch_B, rank_B, strict=True)])
+
+    def __init__(self, start_C: NDArray[np.int64], batch_size: int, seed: Seed) -> None:
+        self._start_C = start_C
+        self._batch_size = batch_size
+        self._seed = seed
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def __call__(self, step: int) -> NDArray[np.int64]:
+        """Return the first frames of the clips of one step, (B,)."""
+        position_B = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
+        epoch_B, rank_B = np.divmod(position_B, len(self._start_C))
+        epochs = {int(epoch) for epoch in epoch_B}
+        self._orders = {epoch: self._orders[epoch] if epoch in self._orders else self._draw(epoch) for epoch in epochs}
+        return np.array([self._orders[int(epoch)][rank] for epoch, rank in zip(epoch_B, rank_B, strict=True)])
+
+    def _draw(self, epoch: int) -> NDArray[np.int64]:
+        return self._seed.generator("order", epoch).permutation(self._start_C)
 
 
 def _read_video(inputs: Inputs, record: VideoRecord, settings: TrainSettings) -> dict[str, Tensor]:
-    colour = settings.colour
-    frames = to_channels(torch.from_numpy(inputs.read("frames", "frames", record)), colour)
-    # without spatial pseudo-anomalies the images are never looked at, and need not exist
-    image = (
-        frames if settings.p_s == 0 else to_channels(torch.from_numpy(inputs.read("inpaint", "image", record)), colour)
-    )
-    return {
-        "frames_NHWC": frames,
-        "image_NHWC": image,
+    sequences = {
+        "frames_NHWC": to_channels(torch.from_numpy(inputs.read("frames", "frames", record)), settings.colour),
         "flow_NHW2": arriving_flow(torch.from_numpy(inputs.read("flows", "flow", record))),
         "mask_NHW": torch.from_numpy(inputs.read("masks", "mask", record)),
     }
+    if settings.p_s > 0:
+        images = torch.from_numpy(inputs.read("inpaint", "image", record))
+        sequences["image_NHWC"] = to_channels(images, settings.colour)
+    return sequences
 
 
 def _centres(mask_NHW: Tensor, object_N: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,0 +1,150 @@
+"""Makers of small datasets in exactly the published layouts, traps included."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contract import Split, Video
+
+HEIGHT, WIDTH = 24, 36
+FRAMES = 20
+
+
+def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
+    """Return a grey image that tells its number: read it back with :func:`told`."""
+    return np.full((height, width), 10 + 10 * number, np.uint8)
+
+
+def told(frame_HWC: NDArray[Any]) -> int:
+    """Return the number of a :func:`picture`, compression noise rounded away."""
+    return round((float(frame_HWC.mean()) - 10) / 10)
+
+
+def write_image(path: Path, image: NDArray[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def write_frames(folder: Path, pattern: str = "{:03d}.jpg", first: int = 0, count: int = FRAMES) -> Path:
+    """Write pictures 0, 1, ... under the names ``pattern`` gives to ``first``, ``first + 1``, ..."""
+    for i in range(count):
+        write_image(folder / pattern.format(first + i), picture(i))
+    return folder
+
+
+def write_video(path: Path, count: int = FRAMES, codec: str = "mp4v", size: tuple[int, int] = (48, 64)) -> Path:
+    """Write pictures 0, 1, ... as a video file of (height, width) ``size`` at 25 frames per second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25.0, size[::-1])
+    assert writer.isOpened()
+    for i in range(count):
+        writer.write(cv2.cvtColor(picture(i, *size), cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return path
+
+
+def litter(folder: Path) -> None:
+    """Leave behind what operating systems leave behind."""
+    for name in (".DS_Store", "Thumbs.db", "._001.tif", "._000.jpg", "desktop.ini"):
+        (folder / name).write_bytes(b"\0\0\0\1Bud1")
+
+
+def folder_video(folder: Path, split: Split = "train") -> Video:
+    return Video(id=folder.name, split=split, files=tuple(sorted(folder.iterdir())), is_folder=True)
+
+
+def file_video(path: Path, split: Split = "train") -> Video:
+    return Video(id=path.stem, split=split, files=(path,))
+
+
+def mask_THW(anomalous: Iterable[int], count: int = FRAMES) -> NDArray[np.bool_]:
+    """Return masks with a block of 4 x 5 pixels in the frames named."""
+    mask = np.zeros((count, HEIGHT, WIDTH), np.bool_)
+    for frame in anomalous:
+        mask[frame, 4:8, 3:8] = True
+    return mask
+
+
+def make_ucsd(
+    root: Path,
+    *,
+    name: str = "UCSDped2",
+    tests: Sequence[int] = (1, 2, 6),
+    masked: Sequence[int] = (1, 2, 6),
+    anomalous: Iterable[int] = range(5, 11),
+) -> Path:
+    """Write ``root/name`` as UCSD published it; ``masked`` are the test videos that have a ``_gt`` folder."""
+    base = root / name
+    for number in (1, 2):
+        litter(write_frames(base / "Train" / f"Train{number:03d}", "{:03d}.tif", first=1))
+    mask = mask_THW(anomalous) * np.uint8(255)
+    for number in tests:
+        litter(write_frames(base / "Test" / f"Test{number:03d}", "{:03d}.tif", first=1))
+        if number in masked:
+            prefix = "frame" if number in (6, 9, 12) else ""
+            for i, mask_HW in enumerate(mask, start=1):
+                write_image(base / "Test" / f"Test{number:03d}_gt" / f"{prefix}{i:03d}.bmp", mask_HW)
+    litter(base / "Test")
+    return base
+
+
+def write_intervals(path: Path, lines: Iterable[str]) -> Path:
+    """Write a file like ``UCSDped2.m``; ``lines`` are the insides of the brackets."""
+    rows = "".join(f"TestVideoFile{{end+1}}.gt_frame = [{line}];\n" for line in lines)
+    path.write_text(f"% ground truth, gt_frame = frames\nTestVideoFile = {{}};\n{rows}")
+    return path
+
+
+def make_frames_layout(
+    root: Path, *, tests: Sequence[str] = ("01", "02"), counts: Sequence[int] = (FRAMES, FRAMES + 2), first: int = 0
+) -> Path:
+    """Write ``root`` with training/ and testing/, without labels."""
+    for name in ("01", "02", "03"):
+        litter(write_frames(root / "training" / "frames" / name, first=first))
+    for name, count in zip(tests, counts, strict=True):
+        write_frames(root / "testing" / "frames" / name, first=first, count=count)
+        write_frames(root / "testing" / "frames" / f"{name}_gt", first=first, count=3)
+    litter(root / "testing" / "frames")
+    return root
+
+
+def make_folder(root: Path) -> Path:
+    """Write two training and three test videos, as files and as folders of frames, some nested."""
+    write_video(root / "train" / "lobby.mp4")
+    write_frames(root / "train" / "cam2" / "day", "img_{}.png", first=8)
+    write_video(root / "test" / "night" / "gate.avi", codec="MJPG")
+    write_frames(root / "test" / "night" / "yard", "{:05d}.jpg", first=1)
+    write_video(root / "test" / "noon.mp4")
+    litter(root / "train")
+    return root
+
+
+def write_masks(path: Path, masks: NDArray[np.bool_]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, mask_bits=np.packbits(masks, axis=-1), shape=np.array(masks.shape))
+    return path
+
+
+def write_labels(path: Path, anomalous: Iterable[int], count: int = FRAMES) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = np.zeros(count, np.bool_)
+    labels[list(anomalous)] = True
+    np.save(path, labels)
+    return path
+
+
+def make_synthetic(root: Path) -> Path:
+    """Write what ``stpa data synth`` writes, in the small."""
+    size = (HEIGHT, WIDTH)
+    write_video(root / "train" / "train-000.mp4", size=size)
+    for name, anomalous in (("test-000", range(4, 9)), ("test-001", range(0))):
+        write_video(root / "test" / f"{name}.mp4", size=size)
+        write_labels(root / "labels" / "frames" / f"{name}.npy", anomalous)
+        write_masks(root / "labels" / "masks" / f"{name}.npz", mask_THW(anomalous))
+    (root / "dataset.json").write_text('{"seed": 0}')
+    return root
