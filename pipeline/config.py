@@ -53,16 +53,20 @@ class DatasetSettings(Section):
 
 
 class SyntheticSettings(Section):
-    """What ``stpa data synth`` renders; read by that command only."""
+    """What ``stpa data synth`` renders; read by that command only. Equal settings give identical videos."""
 
-    seed: int = 0
-    train_videos: Annotated[int, Field(ge=1)] = 8
-    test_videos: Annotated[int, Field(ge=1)] = 10
-    frames: Annotated[int, Field(ge=32)] = 150
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Chooses the scene, the people, the anomalies and their times."""
+    train_videos: Annotated[int, Field(ge=1, le=10_000)] = 8
+    test_videos: Annotated[int, Field(ge=0, le=10_000)] = 10
+    """About one in five of them is normal throughout."""
+    frames: Annotated[int, Field(ge=CLIP_FRAMES, le=1_000_000)] = 150
     """Frames per video."""
-    height: Annotated[int, Field(ge=64, multiple_of=2)] = 240
-    width: Annotated[int, Field(ge=64, multiple_of=2)] = 320
-    fps: Annotated[float, Field(gt=0)] = 25.0
+    height: Annotated[int, Field(ge=48, le=4096, multiple_of=2)] = 240
+    """Pixels; even, because video codecs store colour at half the size."""
+    width: Annotated[int, Field(ge=48, le=4096, multiple_of=2)] = 320
+    fps: Annotated[int, Field(ge=5, le=60)] = 25
+    """Frames per second; speeds are in body heights per second and do not depend on it."""
 
 
 class FramesSettings(Section):

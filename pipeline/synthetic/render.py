@@ -9,16 +9,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.config import SyntheticSettings
 from pipeline.synthetic.actors import Actor
 from pipeline.synthetic.ground import to_bytes
 from pipeline.synthetic.light import Light, Sensor
 from pipeline.synthetic.scene import Occluder, Scene, cast_shadow, make_scene
 from pipeline.synthetic.script import Event, Stage, draw_events, play
 from pipeline.synthetic.settings import (
-    SyntheticSettings,
     kinds_of_test_videos,
     min_visible_pixels,
     split_code,
+    video_count,
     video_rng,
 )
 from pipeline.synthetic.texture import ByteArray, FloatArray
@@ -66,8 +67,9 @@ def render_video(settings: SyntheticSettings, split: str, index: int) -> Rendere
     IndexError
         If the settings have no such video.
     """
-    if not 0 <= index < settings.videos(split):
-        raise IndexError(f"Split {split!r} has videos 0..{settings.videos(split) - 1}, got {index}.")
+    count = video_count(settings, split)
+    if not 0 <= index < count:
+        raise IndexError(f"Split {split!r} has videos 0..{count - 1}, got {index}.")
     rng = video_rng(settings.seed, split, index)
     scene = make_scene(settings.seed, settings.height, settings.width)
     stage = Stage(rng, scene, settings.frames, settings.fps)
@@ -96,7 +98,7 @@ def _film(
     numbers = {old: new for new, old in enumerate(sorted({track[0] for track in tracks}))}
     return RenderedVideo(
         frames_THWC=frames_THWC,
-        labels_T=mask_THW.any(axis=(1, 2)),
+        labels_T=np.asarray(mask_THW.any(axis=(1, 2)), np.bool_),
         mask_THW=mask_THW,
         tracks=tuple((numbers[number], *rest) for number, *rest in tracks),  # type: ignore[misc]
         events=_seen_events(actors, tracks),

@@ -1,10 +1,10 @@
-"""What determines a synthetic dataset, and the random streams drawn from its seed."""
+"""The random streams drawn from the seed of a synthetic dataset, and which video gets which kind of anomaly."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+
+from pipeline.config import SyntheticSettings
 
 GENERATOR_VERSION = 1
 KINDS = ("cyclist", "cart", "runner", "against", "bag", "lying")
@@ -12,56 +12,9 @@ SPLITS = ("train", "test")
 MIN_VISIBLE_FRACTION = 0.0004
 
 
-@dataclass(frozen=True, kw_only=True)
-class SyntheticSettings:
-    """Settings of one synthetic dataset; equal settings give identical videos.
-
-    Parameters
-    ----------
-    seed : int
-        Chooses the scene, the people, the anomalies and their times.
-    train_videos, test_videos : int
-        Videos of the split that holds only normal behaviour, and of the split about 4 in 5 of which hold an anomaly.
-    frames : int
-        Frames per video, at least 16 (a clip).
-    height, width : int
-        Size of the picture in pixels, even numbers of at least 48 (video codecs store colour at half the size).
-    fps : int
-        Frames per second, 5 to 60; speeds are in body heights per second and do not depend on it.
-
-    Raises
-    ------
-    ValueError
-        If a setting is out of its range.
-    """
-
-    seed: int = 0
-    train_videos: int = 8
-    test_videos: int = 10
-    frames: int = 150
-    height: int = 240
-    width: int = 320
-    fps: int = 25
-
-    def __post_init__(self) -> None:
-        _check("seed", self.seed, 0, 2**63 - 1)
-        _check("train_videos", self.train_videos, 0, 10_000)
-        _check("test_videos", self.test_videos, 0, 10_000)
-        _check("frames", self.frames, 16, 1_000_000)
-        _check("fps", self.fps, 5, 60)
-        for name, value in (("height", self.height), ("width", self.width)):
-            _check(name, value, 48, 4096)
-            if value % 2:
-                raise ValueError(f"synthetic.{name} must be even, got {value}: use {value + 1}.")
-
-    def videos(self, split: str) -> int:
-        """Return the number of videos of ``split``; raises ValueError for an unknown split."""
-        return self.train_videos if split_code(split) == 0 else self.test_videos
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"synthetic.{name} must lie in {low}..{high}, got {value}.")
+def video_count(settings: SyntheticSettings, split: str) -> int:
+    """Return the number of videos of ``split``; raises ValueError for an unknown split."""
+    return settings.train_videos if split_code(split) == 0 else settings.test_videos
 
 
 def split_code(split: str) -> int:
