@@ -1,8 +1,10 @@
-# The environment is .venv in the checkout.
+# The environment is .venv in the checkout. `make demo` and `make test` are all a newcomer needs.
 PYTHON ?= python3
+CONFIG ?= configs/demo.toml
 BIN := .venv/bin
+STAGES := frames flows masks inpaint features train eval
 
-.PHONY: install lint test clean
+.PHONY: install demo $(STAGES) status lint test clean
 
 install: .venv/installed
 
@@ -11,12 +13,17 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	touch $@
 
+demo: install
+	$(BIN)/stpa data synth --config configs/demo.toml
+	for stage in flows inpaint features train eval; do $(BIN)/stpa $$stage --config configs/demo.toml || exit; done
+
+$(STAGES) status: install
+	$(BIN)/stpa $@ --config $(CONFIG)
+
 lint: install
 	$(BIN)/ruff check .
-	$(BIN)/mypy $(TYPED)
+	$(BIN)/mypy stpa.py pipeline trainer scoring tools
 	$(BIN)/lint-imports
-
-TYPED := pipeline/config.py pipeline/contract.py pipeline/artifacts pipeline/execution pipeline/stages pipeline/models/flow.py pipeline/cli.py stpa.py
 
 test: lint
 	$(BIN)/python -m pytest

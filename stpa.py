@@ -1,14 +1,40 @@
 """The ``stpa`` command: gathers the subcommands of the packages, importing each package only when it is asked for."""
 
 import importlib
+from typing import Any
 
 import click
 
 COMMANDS = {
+    "data": "pipeline.data_cli",
     "frames": "pipeline.cli",
     "flows": "pipeline.cli",
+    "masks": "pipeline.cli",
+    "inpaint": "pipeline.cli",
+    "features": "pipeline.cli",
+    "train": "trainer.cli",
+    "eval": "scoring.cli",
     "status": "pipeline.cli",
 }
+"""Subcommand -> module that defines it, in the order in which they are used."""
+
+STAGES = (
+    "pipeline.stages.frames:FramesStage",
+    "pipeline.stages.flows:FlowsStage",
+    "pipeline.stages.masks:MasksStage",
+    "pipeline.stages.inpaint:InpaintStage",
+    "pipeline.stages.features:FeaturesNormalStage",
+    "pipeline.stages.features:FeaturesStage",
+    "trainer.stage:TrainStage",
+    "scoring.stage:EvalStage",
+)
+"""Every stage after those it depends on."""
+
+
+def load(place: str) -> Any:
+    """Import what ``module:name`` names."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 class LazyGroup(click.Group):
@@ -22,11 +48,15 @@ class LazyGroup(click.Group):
         """Import and return one subcommand."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        name = "evaluate" if cmd_name == "eval" else cmd_name  # eval is a builtin of Python
+        command = load(f"{COMMANDS[cmd_name]}:{name}")
         assert isinstance(command, click.Command)
         return command
 
 
 @click.command(cls=LazyGroup)
-def main() -> None:
+@click.version_option(package_name="stpa")
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Find what is abnormal in video, having seen only what is normal."""
+    ctx.obj = lambda: tuple(load(place) for place in STAGES)

@@ -1,27 +1,28 @@
-"""Subcommands of the offline pipeline: one per stage, and ``status``."""
+"""Subcommands: what every stage's command does, those of the offline pipeline, and ``status``."""
 
 import fnmatch
 import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from pipeline.artifacts.plan import make_plan
-from pipeline.artifacts.workspace import Workspace
-from pipeline.config import ConfigError, load_config
-from pipeline.contract import DataError, ShardStage, Stage, VideoRecord
-from pipeline.stages.flows import FlowsStage
-from pipeline.stages.frames import FramesStage
-
-STAGES: tuple[type[Stage], ...] = (FramesStage, FlowsStage)
+from pipeline.config import ConfigError
+from pipeline.contract import DataError, FolderStage, Shard, ShardStage, VideoRecord
+from pipeline.progress import Progress
+from pipeline.session import Session, open_session
 
 FAILURE, USAGE, BAD_DATA, UPSTREAM, PARTLY = 1, 2, 3, 4, 5  # exit codes; 0 = done
+COMPRESSED = 0.3  # no array of ours was seen to compress to less: with less disk than that a run is bound to fail
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Show = Callable[[Path, bool], None]
 
 
 def fail(code: int, message: str) -> NoReturn:
@@ -38,25 +39,31 @@ def settings_options(function: Callable[P, R]) -> Callable[P, R]:
     return click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings file (TOML).")(function)
 
 
-def open_workspace(config_file: Path | None, overrides: tuple[str, ...]) -> tuple[Workspace, list[str]]:
-    """Return the workspace of these settings, and what is wrong with videos that cannot be used."""
-    from pipeline.datasets.inventory import take_inventory
-    from pipeline.datasets.registry import open_dataset
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn what is expected to go wrong into a message and the exit code of design section 12."""
+    from pipeline.artifacts.store import MissingShardError
 
     try:
-        config = load_config(config_file, overrides)
-        dataset = open_dataset(config.dataset)
-        inventory = take_inventory(dataset, config.run.cache / config.dataset.name / "inventory.json")
+        yield
     except ConfigError as error:
         fail(USAGE, str(error))
     except DataError as error:
         fail(BAD_DATA, str(error))
-    except OSError as error:
-        fail(FAILURE, str(error))
-    problems = [str(problem) for problem in inventory.problems]
-    if not inventory.records:
-        fail(BAD_DATA, "\n".join(["no video of the dataset can be used", *problems]))
-    return Workspace(config, STAGES, inventory.records, label_digest=inventory.label_digest), problems
+    except MissingShardError as error:
+        fail(UPSTREAM, str(error))
+    except (OSError, ArithmeticError) as error:
+        fail(FAILURE, f"{error}\nwhat was finished is kept; the same command goes on from there")
+    except KeyboardInterrupt:
+        fail(FAILURE, "interrupted; what was finished is kept, and the same command goes on from there")
+
+
+def begin(config_file: Path | None, overrides: Sequence[str], progress: Progress) -> Session:
+    """Open the session of a command; a dataset without any usable video ends it."""
+    session = open_session(config_file, overrides, click.get_current_context().obj(), progress)
+    if not session.workspace.records:
+        fail(BAD_DATA, "\n".join(["no video of the dataset can be used", *session.problems]))
+    return session
 
 
 @click.command()
@@ -64,103 +71,165 @@ def open_workspace(config_file: Path | None, overrides: tuple[str, ...]) -> tupl
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def status(config_file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what is made, what is missing, and why."""
-    workspace, _ = open_workspace(config_file, overrides)
-    rows = [make_plan(workspace, name).to_dict() for name in workspace.stages]
+    from pipeline.artifacts.plan import make_plan
+
+    with exit_codes(), Progress() as progress:
+        session = begin(config_file, overrides, progress)
+        plans = [make_plan(session.workspace, name) for name in session.workspace.stages]
     if as_json:
-        click.echo(json.dumps({"stages": rows}, indent=1))
+        click.echo(json.dumps({"stages": [plan.to_dict() for plan in plans], "problems": session.problems}, indent=1))
         return
-    for row in rows:
-        click.echo(f"{row['stage']:16} {row['state']:8} {row['shards_done']:5} of {row['shards']:5} shards  {row['why']}")
+    for plan in plans:
+        click.echo(f"{plan.stage:16} {plan.state:8} {plan.shards_done:6} of {plan.shards:6} shards  {plan.why}")
+    for problem in session.problems:
+        click.echo(f"cannot be used: {problem}")
 
 
-def stage_command(name: str, summary: str) -> click.Command:
-    """Return the subcommand of a stage."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a stage's command was told."""
 
-    @click.command(name, help=summary)
+    dry_run: bool
+    force: bool
+    videos: str
+    upstream: bool
+
+
+def stage_command(*names: str, summary: str, show: Show | None = None) -> click.Command:
+    """Return the subcommand that makes these stages, called like the last one.
+
+    ``show``, given the folder of a complete whole-split stage and whether JSON is asked for, prints its results.
+    """
+
+    @click.command(names[-1], help=summary)
     @settings_options
     @click.option("--dry-run", is_flag=True, help="Say what would be made.")
     @click.option("--force", is_flag=True, help="Make again what is there.")
     @click.option("--videos", default="*", metavar="GLOB", help="Only videos whose id matches.")
     @click.option("--workers", type=click.IntRange(min=1), help="Local processes.")
     @click.option("--upstream", is_flag=True, help="Make costly stages that are missing upstream, too.")
+    @click.option("--json", "as_json", is_flag=True, hidden=show is None, help="Results as one JSON object on stdout.")
     def command(
-        config_file: Path | None, overrides: tuple[str, ...], workers: int | None, **options: Any
+        config_file: Path | None, overrides: tuple[str, ...], workers: int | None, as_json: bool, **options: Any
     ) -> None:
         extra = (f"run.workers={workers}",) if workers else ()
-        workspace, problems = open_workspace(config_file, (*overrides, *extra))
-        try:
-            failures = _run(workspace, name, **options)
-        except ConfigError as error:
-            fail(USAGE, str(error))
-        except OSError as error:
-            fail(FAILURE, f"{error}; finished shards are kept: free space or mend the cache's folder, then run again")
-        if failures or problems:
-            fail(PARTLY, "partly done:\n" + "\n".join([*problems, *failures]))
+        with exit_codes(), Progress() as progress:
+            session = begin(config_file, (*overrides, *extra), progress)
+            run = Run(session, Options(**options), progress)
+            for name in names:
+                run.make_with_upstream(name)
+        if show is not None and not options["dry_run"] and not run.failures:
+            with exit_codes():
+                show(run.folder(names[-1]), as_json)
+        if run.failures or session.problems:
+            fail(PARTLY, "partly done:\n" + "\n".join([*session.problems, *run.failures]))
 
     return command
 
 
-def _run(
-    workspace: Workspace, name: str, *, dry_run: bool, force: bool, videos: str, upstream: bool
-) -> list[str]:
-    from pipeline.execution.runner import forget
+class Run:
+    """Makes stages one after another and remembers what failed."""
 
-    workspace.stages[name].check()
-    chosen = [record for record in workspace.records_of(name) if fnmatch.fnmatchcase(record.id, videos)]
-    if not chosen:
-        fail(USAGE, f"--videos {videos!r} matches none of {len(workspace.records_of(name))} videos")
-    failures = _make_upstream(workspace, name, upstream=upstream, dry_run=dry_run)
-    if force and not dry_run:
-        forget(workspace, name, chosen)
-    return failures + _make(workspace, name, chosen, dry_run=dry_run)
+    def __init__(self, session: Session, options: Options, progress: Progress) -> None:
+        self._session = session
+        self._workspace = session.workspace
+        self._options = options
+        self._progress = progress
+        self.failures: list[str] = []
+
+    def folder(self, name: str) -> Path:
+        """Return what a whole-split stage left behind."""
+        from pipeline.execution.inputs import StoredInputs
+
+        return StoredInputs(self._workspace).folder(name)
+
+    def make_with_upstream(self, name: str) -> None:
+        """Make a stage; what is missing upstream is made too where that is cheap or was asked for."""
+        from pipeline.execution.runner import forget
+
+        chosen = self._choose(name)
+        needed = self._incomplete_upstream(name)
+        for stage in (*needed, name):
+            self._workspace.stages[stage].check()
+        for stage in needed:
+            self._make(stage, [record for record in self._workspace.records_of(stage) if record in chosen])
+        if self.failures and isinstance(self._workspace.stages[name], FolderStage):
+            fail(UPSTREAM, f"{name} needs every video of {', '.join(needed)}:\n" + "\n".join(self.failures))
+        if self._options.force and not self._options.dry_run:
+            forget(self._workspace, name, chosen)
+        self._make(name, chosen)
+
+    def _choose(self, name: str) -> list[VideoRecord]:
+        """Return the videos that were asked for; a whole-split stage needs them all."""
+        pattern, whole = self._options.videos, isinstance(self._workspace.stages[name], FolderStage)
+        if whole and pattern != "*":
+            fail(USAGE, f"--videos: {name} works on whole splits; leave it out")
+        records = self._workspace.records if whole else self._workspace.records_of(name)
+        chosen = [record for record in records if fnmatch.fnmatchcase(record.id, pattern)]
+        if not chosen:
+            splits = " or ".join(self._workspace.stages[name].splits)
+            fail(USAGE, f"--videos {pattern!r} matches none of the {len(records)} videos that {name} covers ({splits})")
+        return chosen
+
+    def _incomplete_upstream(self, name: str) -> list[str]:
+        """Return what must be made first; a costly stage among it ends the command unless ``--upstream`` was given."""
+        from pipeline.artifacts.plan import make_plan
+
+        plans = [make_plan(self._workspace, needed) for needed in self._workspace.upstream_of(name)]
+        missing = [plan for plan in plans if not plan.complete]
+        costly = [plan for plan in missing if self._workspace.stages[plan.stage].costly]
+        if costly and not self._options.upstream:
+            states = "\n".join(f"  {plan.stage}: {plan.state} ({plan.why})" for plan in costly)
+            commands = dict.fromkeys(f"stpa {self._workspace.stages[plan.stage].made_by}" for plan in costly)
+            fail(UPSTREAM, f"{name} needs what is not complete:\n{states}\nrun {', '.join(commands)}, or add --upstream")
+        return [plan.stage for plan in missing]
+
+    def _make(self, name: str, records: Sequence[VideoRecord]) -> None:
+        from pipeline.artifacts.plan import make_plan
+        from pipeline.execution.runner import run_folder, run_shards
+
+        plan, wanted = make_plan(self._workspace, name), set(records)
+        shards = [shard for shard in plan.missing if shard.record in wanted]
+        if not shards and not plan.folder_missing:
+            click.echo(f"{name}: nothing to do, {plan.shards_done} of {plan.shards} shards are there", err=True)
+            return
+        size = self._bytes(name, shards)
+        if self._options.dry_run:
+            what = f"{len(shards)} of {plan.shards} shards ({size:,} bytes before compression)" if shards else "it"
+            click.echo(f"{name}: would make {what}: {plan.why}")
+            return
+        self._check_disk(size)
+        start = time.perf_counter()
+        if plan.folder_missing:
+            outcome = run_folder(self._workspace, plan, self._session.labels, self._progress)
+        else:
+            outcome = run_shards(self._workspace, plan, shards, self._progress)
+        made = "done" if plan.folder_missing else f"made {outcome.made} shards"
+        click.echo(f"{name}: {made} in {time.perf_counter() - start:.1f} s", err=True)
+        self.failures += [f"{name}: {shard}: {reason}" for shard, reason in outcome.failures.items()]
+
+    def _bytes(self, name: str, shards: Sequence[Shard]) -> int:
+        import numpy as np
+
+        stage = self._workspace.stages[name]
+        if not isinstance(stage, ShardStage):
+            return 0
+        return sum(
+            int(np.prod((shard.stop - shard.start, *spec.shape[1:]), dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+            for shard in shards
+            for spec in stage.arrays(shard.record)
+        )
+
+    def _check_disk(self, size: int) -> None:
+        folder = self._workspace.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < COMPRESSED * size:
+            fail(FAILURE, f"{folder}: expected room for about {size:,} bytes before compression, found {free:,} bytes free")
 
 
-def _make_upstream(workspace: Workspace, name: str, *, upstream: bool, dry_run: bool) -> list[str]:
-    failures = []
-    for needed in workspace.upstream_of(name):
-        plan = make_plan(workspace, needed)
-        if plan.complete:
-            continue
-        if workspace.stages[needed].costly and not upstream:
-            found = f"{name} needs {needed}, which is {plan.state} ({plan.why})"
-            fail(UPSTREAM, f"{found}; run: stpa {needed}, or add --upstream")
-        failures += _make(workspace, needed, list(workspace.records_of(needed)), dry_run=dry_run)
-    return failures
-
-
-def _make(workspace: Workspace, name: str, records: list[VideoRecord], *, dry_run: bool) -> list[str]:
-    from pipeline.execution.runner import run_shards
-
-    plan = make_plan(workspace, name)
-    shards = [shard for shard in plan.missing if shard.record in set(records)]
-    if not shards:
-        click.echo(f"{name}: nothing to do, {plan.shards_done} of {plan.shards} shards are there", err=True)
-        return []
-    if dry_run:
-        size = _bytes(workspace, name, shards)
-        click.echo(f"{name}: would make {len(shards)} of {plan.shards} shards ({size:,} bytes before compression)")
-        return []
-    start = time.perf_counter()
-    outcome = run_shards(workspace, plan, shards, _report)
-    click.echo(f"{name}: made {outcome.made} shards in {time.perf_counter() - start:.1f} s", err=True)
-    return [f"{shard}: {reason}" for shard, reason in outcome.failures.items()]
-
-
-def _bytes(workspace: Workspace, name: str, shards: list[Any]) -> int:
-    import numpy as np
-
-    stage = workspace.stages[name]
-    assert isinstance(stage, ShardStage)
-    return sum(
-        int(np.prod((shard.stop - shard.start, *spec.shape[1:]), dtype=np.int64)) * np.dtype(spec.dtype).itemsize
-        for shard in shards
-        for spec in stage.arrays(shard.record)
-    )
-
-
-def _report(what: str, done: float, total: float) -> None:
-    click.echo(f"\r{what}: {done:.0f} of {total:.0f} shards", err=True, nl=done == total)
-
-
-frames = stage_command("frames", "Decode and resize the videos once.")
-flows = stage_command("flows", "Optical flow between consecutive frames.")
+frames = stage_command("frames", summary="Decode and resize the videos once.")
+flows = stage_command("flows", summary="Optical flow between consecutive frames.")
+masks = stage_command("masks", summary="Silhouettes of moving objects: what will be replaced.")
+inpaint = stage_command("inpaint", summary="Repaint the masked regions by latent diffusion: spatial pseudo-anomalies.")
+features = stage_command("features-normal", "features", summary="CLIP features of frames and of spatial pseudo-anomalies.")

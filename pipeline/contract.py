@@ -123,9 +123,16 @@ class Stage(ABC):
     splits: ClassVar[tuple[Split, ...]] = ("train", "test")
     costly: ClassVar[bool] = False
     """A costly stage is never run for the sake of another one unless ``--upstream`` is given."""
+    command: ClassVar[str] = ""
+    """The subcommand that makes it, where that is not called like the stage."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @property
+    def made_by(self) -> str:
+        """The subcommand that makes this stage."""
+        return self.command or self.name
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -12,12 +12,13 @@ import multiprocessing
 import os
 import platform
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -31,6 +32,7 @@ from pipeline.config import Config
 from pipeline.contract import FolderStage, Report, Shard, ShardStage, ShardWorker, Stage, VideoRecord
 from pipeline.execution.inputs import LabelReader, StoredInputs
 
+FAILED = 1  # exit status of a worker that was interrupted
 MOST_LOST_POOLS = 3  # a shard that kills its process again and again must end the run, not repeat for ever
 
 
@@ -160,6 +162,7 @@ _make: Callable[[Shard], str | None]  # of this worker process, built once by _s
 
 def _start_worker(config: Config, stages: list[type[Stage]], records: tuple[VideoRecord, ...], name: str) -> None:
     global _make
+    signal.signal(signal.SIGINT, lambda *_: os._exit(FAILED))  # the parent tells the user; a traceback each would hide it
     threads = max(1, (os.cpu_count() or 1) // config.run.workers)
     _limit_threads(threads)
     workspace = Workspace(config, stages, records)
@@ -187,7 +190,7 @@ def _run_processes(
     lost = 0
     while groups:
         try:
-            with _pool(workspace, stage.name, workers) as pool:
+            with _pool(workspace, stage.name, workers) as pool, _no_waiting_after_errors():
                 futures: dict[Future[list[Result]], list[Shard]] = {pool.submit(_make_group, g): g for g in groups}
                 for future in as_completed(futures):
                     yield from future.result()
@@ -201,6 +204,17 @@ def _run_processes(
             missing = set(make_plan(workspace, stage.name).missing)
             yield from ((shard, None) for group in groups for shard in group if shard not in missing)
             groups = [left for group in groups if (left := [shard for shard in group if shard in missing])]
+
+
+@contextmanager
+def _no_waiting_after_errors() -> Iterator[None]:
+    """After an interruption, or when the disk is full, nobody waits for what other processes are still making."""
+    try:
+        yield
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
 
 
 def _pool(workspace: Workspace, name: str, workers: int) -> ProcessPoolExecutor:

@@ -1,0 +1,59 @@
+"""Progress on stderr: a bar where someone watches, else a line now and then for a log."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+    """The :data:`pipeline.contract.Report` of the command line; a context manager, so that bars are taken down."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._last = time.monotonic()
+        self._tasks: dict[str, TaskID] = {}
+        self._bars = _bars() if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, what: str, done: float, total: float) -> None:
+        """Show that ``done`` of ``total`` pieces of ``what`` are there."""
+        if self._bars is not None:
+            if what not in self._tasks:
+                self._tasks[what] = self._bars.add_task(what, total=total)
+            self._bars.update(self._tasks[what], completed=done, total=total)
+            return
+        now = time.monotonic()
+        began = self._began.setdefault(what, now)
+        if done < total and now - self._last < LINE_SECONDS:
+            return
+        if done >= total and now - began < LINE_SECONDS:
+            return  # too short to be worth a line
+        self._last = now
+        print(f"  {what}: {done:.0f} of {total:.0f}{_time_left(now - began, done, total)}", file=sys.stderr, flush=True)
+
+
+def _time_left(seconds: float, done: float, total: float) -> str:
+    if done >= total:
+        return f" in {seconds:.0f} s"
+    return f", about {seconds / done * (total - done):.0f} s left" if done > 0 else ""
+
+
+def _bars() -> Bars:
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
+    return Bars(*columns, console=Console(stderr=True), transient=True)
