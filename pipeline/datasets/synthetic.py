@@ -3,10 +3,11 @@
 ::
 
     root/
-        dataset.json             seed, settings and captions
+        dataset.json             settings with their seed, versions, codec; kinds of anomaly by test video; written last
         train/*.mp4  test/*.mp4
         labels/frames/ID.npy     (T,) bool
         labels/masks/ID.npz      mask_bits, shape
+        labels/tracks/ID.txt     track,frame,x1,y1,x2,y2: boxes of anomalous actors from 0, both corners inside
 """
 
 from collections.abc import Sequence
