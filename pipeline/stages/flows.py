@@ -59,8 +59,7 @@ class FlowsStage(ShardStage):
                 frames_THWC = source.read(shard.record, shard.start, stop)
             else:
                 frames_THWC = inputs.read("frames", "frames", shard.record, shard.start, stop)
-            grey_THWC = to_grey(frames_THWC) if frames_THWC.shape[-1] == 3 else frames_THWC
-            flow_T2HW = resize_flow(estimate(grey_THWC[..., 0]), frames.height, frames.width)
+            flow_T2HW = resize_flow(estimate(to_grey(frames_THWC)), frames.height, frames.width)
             return {"flow": flow_T2HW.astype(np.float16)}
 
         return make

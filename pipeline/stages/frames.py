@@ -43,6 +43,6 @@ class FramesStage(ShardStage):
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
             frames_THWC = source.read(shard.record, shard.start, shard.stop)
             resized_THWC = resize_frames(frames_THWC, settings.height, settings.width)
-            return {"frames": to_grey(resized_THWC) if settings.colour == "grey" else resized_THWC}
+            return {"frames": to_grey(resized_THWC)[..., None] if settings.colour == "grey" else resized_THWC}
 
         return make
