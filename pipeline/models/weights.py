@@ -1,12 +1,14 @@
 """Where model weights live, what identifies them, and how they are read: safetensors only, stored in half precision."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+if TYPE_CHECKING:  # what identifies weights is asked for by `stpa status`, which must not wait for torch
+    import torch
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _IDENTIFYING = (".json", ".safetensors")  # cards and pictures may change without a change of any output
@@ -68,6 +70,9 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     FileNotFoundError, ValueError
         There is no such file, or it is damaged.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected model weights, found no file; copy or make them first")
     try:
@@ -77,12 +82,18 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     return {name: _widen(tensor) for name, tensor in tensors.items()}
 
 
-def save_weights(tensors: dict[str, torch.Tensor], path: Path, dtype: torch.dtype = torch.float16) -> None:
+def save_weights(tensors: dict[str, torch.Tensor], path: Path, dtype: torch.dtype | None = None) -> None:
     """Write tensors to one safetensors file, floating point ones as ``dtype`` (half precision by default)."""
+    import torch
+    from safetensors.torch import save_file
+
+    dtype = dtype or torch.float16
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = {k: (v.to(dtype) if v.is_floating_point() else v).cpu().contiguous() for k, v in tensors.items()}
     save_file(stored, path, metadata={"format": "pt"})
 
 
 def _widen(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
