@@ -148,6 +148,8 @@ class TrainSettings(Section):
     """constant as published; cosine: 50 steps of warm-up, then down to 2 %, which suits few epochs and high rates."""
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor on the channels 96-128-256-256 of the autoencoders."""
+    place: bool = True
+    """Tell the autoencoders where they look (x and y as channels): what is normal depends on it; false = as published."""
     colour: Literal["grey", "rgb"] = "grey"
     """What the spatial autoencoder sees; the family uses one grey channel."""
     p_s: Annotated[float, Field(ge=0, le=1)] = 0.4

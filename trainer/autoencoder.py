@@ -1,4 +1,8 @@
-"""The 3D-convolutional autoencoder of STEAL-Net and LNTRA, whose family the paper's two autoencoders belong to."""
+"""The 3D-convolutional autoencoder of STEAL-Net and LNTRA, whose family the paper's two autoencoders belong to.
+
+Added here, as a choice: it is told where it looks. What is normal depends on the place (which way people walk, how large
+and how fast they look), which a convolution cannot know beyond the reach of its padding.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +14,19 @@ SPACE_FACTOR = 16
 
 
 class Autoencoder(nn.Module):
-    """Four strided convolutions and four transposed ones; 5,980,801 parameters with one channel at width 1.
+    """Four strided convolutions and four transposed ones; 5,980,801 parameters with one channel, width 1, without place.
 
     ``width`` multiplies the channels 96-128-256-256 (rounded to multiples of 8, which is what vector units like).
+    ``place`` appends two channels to the input, x and y from -1 to 1 (CoordConv: Liu et al., NeurIPS 2018); they are no
+    part of the output.
     """
 
-    def __init__(self, *, channels: int, width: float = 1.0) -> None:
+    def __init__(self, *, channels: int, width: float = 1.0, place: bool = False) -> None:
         super().__init__()
+        self.place = place
         a, b, c, d = (max(8, round(count * width / 8) * 8) for count in CHANNELS)
         self.encoder = nn.Sequential(
-            *_down(channels, a, stride=(1, 2, 2)),
+            *_down(channels + 2 * place, a, stride=(1, 2, 2)),
             *_down(a, b, stride=(2, 2, 2)),
             *_down(b, c, stride=(2, 2, 2)),
             *_down(c, d, stride=(2, 2, 2)),
@@ -34,8 +41,19 @@ class Autoencoder(nn.Module):
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """Return the reconstruction, (B, C, T, H, W) in -1..1; T a multiple of 8, H and W of 16."""
-        reconstruction: Tensor = self.decoder(self.encoder(clip_BCTHW))
+        shown = with_place(clip_BCTHW) if self.place else clip_BCTHW
+        reconstruction: Tensor = self.decoder(self.encoder(shown))
         return reconstruction
+
+
+def with_place(clip_BCTHW: Tensor) -> Tensor:
+    """Return the clip with two channels more, (B, C + 2, T, H, W): x and y, -1 at the left and top, 1 at the other side."""
+    batch, _, frames, height, width = clip_BCTHW.shape
+    x_W = torch.linspace(-1, 1, width, dtype=clip_BCTHW.dtype, device=clip_BCTHW.device)
+    y_H = torch.linspace(-1, 1, height, dtype=clip_BCTHW.dtype, device=clip_BCTHW.device)
+    shape = (batch, 1, frames, height, width)
+    place = [x_W.view(1, 1, 1, 1, -1).expand(shape), y_H.view(1, 1, 1, -1, 1).expand(shape)]
+    return torch.cat([clip_BCTHW, *place], dim=1).contiguous(memory_format=torch.channels_last_3d)
 
 
 def _down(inputs: int, outputs: int, *, stride: tuple[int, int, int]) -> tuple[nn.Module, ...]:
@@ -48,11 +66,13 @@ def _up(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return convolution, nn.BatchNorm3d(outputs), nn.LeakyReLU(0.2, inplace=True)
 
 
-def make_autoencoder(*, channels: int, width: float, seed: int, device: torch.device) -> Autoencoder:
+def make_autoencoder(
+    *, channels: int, width: float, place: bool = False, seed: int, device: torch.device
+) -> Autoencoder:
     """Return an initialised network; the same seed gives the same weights and leaves torch's own generator alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Autoencoder(channels=channels, width=width)
+        network = Autoencoder(channels=channels, width=width, place=place)
     return to_device(network, device)
 
 

@@ -152,6 +152,14 @@ class Bundle:
         """
         return self.calibration.z(tap, name, values)
 
+    def fusion_weight(self, tap: Tap, name: str) -> float:
+        """Return what an indicator is worth, 0..1, as far as pseudo-anomalies tell; unknown names raise KeyError.
+
+        ``2 * AUC - 1`` (0 at least) of its values on training windows against those on the same windows made
+        pseudo-anomalous, features held out. No test video and no label has a part in it.
+        """
+        return self.calibration.fusion_weight(tap, name)
+
     def _frame_windows(self, frames_THWC: Array, batch_size: int) -> Iterator[Tensor]:
         frames = to_channels(torch.as_tensor(frames_THWC).to(self.device), self.info.settings.colour)
         return (normalise_frames(clip) for clip in video_windows(frames, batch_size))
@@ -205,7 +213,7 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
     info = _load_info(folder / "bundle.json")
     networks = {}
     for name, channels in (("spatial", info.channels), ("temporal", 2)):
-        network = Autoencoder(channels=channels, width=info.settings.width)
+        network = Autoencoder(channels=channels, width=info.settings.width, place=info.settings.place)
         _fill(network, folder / f"{name}.safetensors")
         networks[name] = to_device(network, device).eval()
     discriminator = None

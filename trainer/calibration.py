@@ -1,4 +1,8 @@
-"""What normal training windows measure: the yardstick for every indicator, without a label or a test video."""
+"""What training windows measure: the yardstick for every indicator, and its worth, without a label or a test video.
+
+The autoencoders have seen these windows, so that their errors are somewhat smaller than those of new normal video will be.
+Held-out videos would cost more than that is worth where there are few; z-scores compare indicators, and bear it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +11,7 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor
 
 from pipeline.config import TrainSettings
@@ -34,6 +39,26 @@ class Statistics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Errors of one autoencoder on normal windows, and on the same windows made pseudo-anomalous, input against output.
+
+    ``pseudo`` holds, at each tap, only windows whose frame at that tap was changed; ``twin_P`` are their rows in ``normal``.
+    """
+
+    normal: Mapping[Tap, Errors]
+    pseudo: Mapping[Tap, Errors]
+    twin_P: Mapping[Tap, NDArray[np.int64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logits:
+    """What discriminators said of frames of videos that they had not seen."""
+
+    normal_N: NDArray[np.float64]
+    pseudo_P: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pooled:
     """One autoencoder's values per frame, and the maps they were taken from, float16."""
 
@@ -43,10 +68,15 @@ class Pooled:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Per network and tap what counts as 1 at each place; per tap and indicator the spread of normal values."""
+    """Per network and tap what counts as 1 at each place; per tap and indicator the spread of normal values.
+
+    ``separation``: the AUC by which an indicator tells pseudo-anomalous training windows from the same ones when normal;
+    NaN where no window could be changed.
+    """
 
     pooling: dict[tuple[Network, Tap], RegionPooling]
     statistics: dict[tuple[Tap, str], Statistics]
+    separation: dict[tuple[Tap, str], float]
 
     def pooled(self, network: Network, errors: Mapping[Tap, Errors]) -> dict[Tap, Pooled]:
         """Return the values ``<network>`` (per region) and ``<network>_frame_mse`` at each tap."""
@@ -54,11 +84,20 @@ class Calibration:
 
     def z(self, tap: Tap, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (x - mean) / std on the scale of :func:`to_scale`; unknown names raise KeyError."""
+        self._check(tap, name)
+        normal = self.statistics[tap, name]
+        return (to_scale(name, values) - normal.mean) / max(normal.std, SMALLEST_STD)
+
+    def fusion_weight(self, tap: Tap, name: str) -> float:
+        """Return ``2 * AUC - 1`` of the separation, 0 at least; 1 where it is not known. Unknown names raise KeyError."""
+        self._check(tap, name)
+        auc = self.separation[tap, name]
+        return 1.0 if np.isnan(auc) else max(0.0, 2 * auc - 1)
+
+    def _check(self, tap: Tap, name: str) -> None:
         if (tap, name) not in self.statistics:
             known = ", ".join(sorted({known for _, known in self.statistics}))
             raise KeyError(f"no calibration of {name!r} at tap {tap!r}; known are {known}")
-        normal = self.statistics[tap, name]
-        return (to_scale(name, values) - normal.mean) / max(normal.std, SMALLEST_STD)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything as named tensors, for calibration.safetensors."""
@@ -67,7 +106,11 @@ class Calibration:
             f"normal.{tap}.{name}": torch.tensor([found.mean, found.std, *found.quantiles_Q], dtype=torch.float64)
             for (tap, name), found in self.statistics.items()
         }
-        return places | normal
+        separation = {
+            f"separation.{tap}.{name}": torch.tensor(auc, dtype=torch.float64)
+            for (tap, name), auc in self.separation.items()
+        }
+        return places | normal | separation
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], settings: TrainSettings, size: tuple[int, int]) -> Self:
@@ -80,33 +123,43 @@ class Calibration:
                 if tuple(place_hw.shape) != cells:
                     raise ValueError(f"expected place.{network}.{tap} of shape {cells}, found {tuple(place_hw.shape)}")
                 pooling[network, tap] = region_pooling(place_hw, settings)
-        statistics = {}
-        for key, tensor in tensors.items():
-            if key.startswith("normal."):
-                mean, std, *quantiles = tensor.tolist()
-                tap_name, indicator = key.removeprefix("normal.").split(".")
-                tap = next(tap for tap in TAPS if tap == tap_name)
-                statistics[tap, indicator] = Statistics(mean=mean, std=std, quantiles_Q=np.array(quantiles))
-        return cls(pooling=pooling, statistics=statistics)
+        statistics, separation = {}, {}
+        for tap in TAPS:
+            prefix = f"normal.{tap}."
+            for name in [key.removeprefix(prefix) for key in tensors if key.startswith(prefix)]:
+                mean, std, *quantiles = tensors[prefix + name].tolist()
+                statistics[tap, name] = Statistics(mean=mean, std=std, quantiles_Q=np.array(quantiles))
+                separation[tap, name] = float(tensors[f"separation.{tap}.{name}"])
+        return cls(pooling=pooling, statistics=statistics, separation=separation)
 
 
-def calibrate(
-    errors: Mapping[Network, Mapping[Tap, Errors]], logit_N: NDArray[np.float64] | None, settings: TrainSettings
-) -> Calibration:
-    """Learn the yardstick from errors of normal windows and from held-out logits of normal frames."""
-    pooling = {
-        (network, tap): learn_places(found.map_Nhw, settings)
-        for network, taps in errors.items()
-        for tap, found in taps.items()
-    }
+def calibrate(samples: Mapping[Network, Sample], logits: Logits | None, settings: TrainSettings) -> Calibration:
+    """Learn the yardstick from normal windows and frames, and each indicator's worth from pseudo-anomalous ones."""
+    pooling: dict[tuple[Network, Tap], RegionPooling] = {}
     statistics: dict[tuple[Tap, str], Statistics] = {}
-    for network, taps in errors.items():
-        for tap, found in taps.items():
-            for name, value_N in pool(network, found, pooling[network, tap]).values.items():
+    separation: dict[tuple[Tap, str], float] = {}
+    for network, sample in samples.items():
+        for tap in TAPS:
+            pooling[network, tap] = learn_places(sample.normal[tap].map_Nhw, settings)
+            normal = pool(network, sample.normal[tap], pooling[network, tap]).values
+            pseudo = pool(network, sample.pseudo[tap], pooling[network, tap]).values
+            for name, value_N in normal.items():
                 statistics[tap, name] = describe(name, value_N)
-    if logit_N is not None:
-        statistics |= {(tap, "semantic"): describe("semantic", logit_N) for tap in TAPS}
-    return Calibration(pooling=pooling, statistics=statistics)
+                separation[tap, name] = auc(value_N[sample.twin_P[tap]], pseudo[name])
+    if logits is not None:
+        for tap in TAPS:
+            statistics[tap, "semantic"] = describe("semantic", logits.normal_N)
+            separation[tap, "semantic"] = auc(logits.normal_N, logits.pseudo_P)
+    return Calibration(pooling=pooling, statistics=statistics, separation=separation)
+
+
+def auc(normal_N: NDArray[np.float64], abnormal_P: NDArray[np.float64]) -> float:
+    """Return the chance that an abnormal value lies above a normal one (ties count half); NaN without values."""
+    normal, abnormal = len(normal_N), len(abnormal_P)
+    if not normal or not abnormal:
+        return float("nan")
+    ranks = rankdata(np.concatenate([normal_N, abnormal_P]))[normal:].sum()
+    return float((ranks - abnormal * (abnormal + 1) / 2) / (normal * abnormal))
 
 
 def learn_places(map_Nhw: Tensor, settings: TrainSettings) -> RegionPooling:

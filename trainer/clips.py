@@ -56,7 +56,7 @@ def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.de
     Raises
     ------
     DataError
-        There is no training video, or one is shorter than a clip.
+        There is no training video, one is shorter than a clip, or pseudo-anomalies are wanted and no frame has a mask.
     ConfigError
         The data exceed the memory that is free.
     """
@@ -74,8 +74,6 @@ def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.de
         "flow_NHW2": torch.empty((*shape, 2), dtype=torch.float16, device=device),
         "mask_NHW": torch.empty(shape, dtype=torch.bool, device=device),
     }
-    if settings.p_s == 0:
-        data["image_NHWC"] = data["frames_NHWC"]  # never looked at, and need not exist
     objects = []
     offset = 0
     for done, record in enumerate(records):
@@ -86,7 +84,13 @@ def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.de
         objects.append(np.asarray(inputs.read("masks", "object", record), dtype=np.int64))
         offset += record.num_frames
     report("reading training data", len(records), len(records))
-    return index_clips(data, np.concatenate(objects), lengths, settings.flow_scale)
+    indexed = index_clips(data, np.concatenate(objects), lengths, settings.flow_scale)
+    if max(settings.p_s, settings.p_t) > 0 and not np.isfinite(indexed.centre_N2).any():
+        raise DataError(
+            "no training frame has a mask, so that no pseudo-anomaly can be made; set masks.source = random, "
+            "or train.p_s = 0 and train.p_t = 0 to go without"
+        )
+    return indexed
 
 
 def index_clips(
@@ -176,15 +180,12 @@ class ClipOrder:
 
 
 def _read_video(inputs: Inputs, record: VideoRecord, settings: TrainSettings) -> dict[str, Tensor]:
-    sequences = {
+    return {
         "frames_NHWC": to_channels(torch.from_numpy(inputs.read("frames", "frames", record)), settings.colour),
         "flow_NHW2": arriving_flow(torch.from_numpy(inputs.read("flows", "flow", record))),
         "mask_NHW": torch.from_numpy(inputs.read("masks", "mask", record)),
+        "image_NHWC": to_channels(torch.from_numpy(inputs.read("inpaint", "image", record)), settings.colour),
     }
-    if settings.p_s > 0:
-        images = torch.from_numpy(inputs.read("inpaint", "image", record))
-        sequences["image_NHWC"] = to_channels(images, settings.colour)
-    return sequences
 
 
 def _centres(mask_NHW: Tensor, object_N: NDArray[np.int64]) -> NDArray[np.float64]:

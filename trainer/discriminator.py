@@ -58,10 +58,15 @@ class DiscriminatorFit:
     network: Discriminator
     losses: list[float]
     """Mean binary cross-entropy of each epoch."""
-    held_out_logit_N: NDArray[np.float64]
-    """Of the normal frames: one learnt on the same video would be too sure of them to calibrate by."""
-    held_out_accuracy: float
-    """Mean over both classes, at logit 0."""
+    held_out_normal_N: NDArray[np.float64]
+    """Logits of the normal frames: one learnt on the same video would be too sure of them to calibrate by."""
+    held_out_pseudo_P: NDArray[np.float64]
+    """Logits of the pseudo-anomalies, alike."""
+
+    @property
+    def held_out_accuracy(self) -> float:
+        """Mean over both classes, at logit 0."""
+        return float(((self.held_out_normal_N < 0).mean() + (self.held_out_pseudo_P > 0).mean()) / 2)
 
 
 def fit_discriminator(data: DiscriminatorData, *, epochs: int, seed: int) -> DiscriminatorFit:
@@ -79,20 +84,18 @@ def fit_discriminator(data: DiscriminatorData, *, epochs: int, seed: int) -> Dis
     if not (data.normal_ND.isfinite().all() and data.pseudo_ND.isfinite().all()):
         raise DataError("features hold values that are not finite; make the features stage again with --force")
     normal_fold_N, pseudo_fold_N = _folds(data)
-    held_out_N = np.zeros(len(data.normal_ND))
-    hits = np.zeros(2)
+    held_out_N, held_out_P = np.zeros(len(data.normal_ND)), np.zeros(len(data.pseudo_ND))
     for fold in np.unique(normal_fold_N):
-        seen, unseen = torch.from_numpy(normal_fold_N != fold), torch.from_numpy(normal_fold_N == fold)
-        pseudo_seen = torch.from_numpy(pseudo_fold_N != fold)
-        if not pseudo_seen.any():
-            pseudo_seen[:] = True  # all masks lie in this fold; better calibrated with them than not at all
-        network, _ = _fit(data.normal_ND[seen], data.pseudo_ND[pseudo_seen], epochs=epochs, seed=seed)
-        held_out_N[unseen.numpy()] = network.logits(data.normal_ND[unseen].numpy())
-        pseudo_logit = network.logits(data.pseudo_ND[torch.from_numpy(pseudo_fold_N == fold)].numpy())
-        hits += [(held_out_N[unseen.numpy()] < 0).sum(), (pseudo_logit > 0).sum()]
+        unseen_N, unseen_P = normal_fold_N == fold, pseudo_fold_N == fold
+        # where all masks lie in this fold, it is better calibrated with them than not at all
+        pseudo_ND = data.pseudo_ND if unseen_P.all() else data.pseudo_ND[torch.from_numpy(~unseen_P)]
+        network, _ = _fit(data.normal_ND[torch.from_numpy(~unseen_N)], pseudo_ND, epochs=epochs, seed=seed)
+        held_out_N[unseen_N] = network.logits(data.normal_ND.numpy()[unseen_N])
+        held_out_P[unseen_P] = network.logits(data.pseudo_ND.numpy()[unseen_P])
     network, losses = _fit(data.normal_ND, data.pseudo_ND, epochs=epochs, seed=seed)
-    accuracy = float(np.mean(hits / [len(data.normal_ND), len(data.pseudo_ND)]))
-    return DiscriminatorFit(network=network, losses=losses, held_out_logit_N=held_out_N, held_out_accuracy=accuracy)
+    return DiscriminatorFit(
+        network=network, losses=losses, held_out_normal_N=held_out_N, held_out_pseudo_P=held_out_P
+    )
 
 
 def _folds(data: DiscriminatorData) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -125,10 +128,10 @@ def _fit(normal_ND: Tensor, pseudo_ND: Tensor, *, epochs: int, seed: int) -> tup
     losses = []
     for _ in range(epochs):
         total = 0.0
-        for rows in torch.randperm(len(label_N), generator=order).split(BATCH):
+        for rows in torch.split(torch.randperm(len(label_N), generator=order), BATCH):
             loss = F.binary_cross_entropy_with_logits(network(feature_ND[rows]), label_N[rows], pos_weight=positive)
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             total += float(loss.detach()) * len(rows)
         losses.append(total / len(label_N))

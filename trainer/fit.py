@@ -1,7 +1,6 @@
 """The training loop of one autoencoder: whatever it is shown, it must return the normal clip."""
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -44,6 +43,11 @@ class Signal:
         start = torch.from_numpy(start_B).to(self.sequence_NHWC.device)
         return self.normalise(gather_clips(self.sequence_NHWC, start))
 
+    def pseudo(self, data: TrainingData, start: int, random: np.random.Generator) -> Tensor | None:
+        """Return the pseudo-anomaly of one clip, (C, 16, H, W) float32; None = nothing in it can be changed."""
+        clip_THWC = self.pseudo_anomaly(data, start, random)
+        return None if clip_THWC is None else self.normalise(clip_THWC).permute(3, 0, 1, 2)
+
     def batch(self, data: TrainingData, start_B: NDArray[np.int64], random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return what the network is shown and what it must return, (B, C, 16, H, W) each."""
         target_BCTHW = self.target(start_B)
@@ -51,10 +55,10 @@ class Signal:
         for row, start in enumerate(start_B):
             if random.random() >= self.probability:
                 continue
-            clip_THWC = self.pseudo_anomaly(data, int(start), random)
-            if clip_THWC is not None:
+            pseudo_CTHW = self.pseudo(data, int(start), random)
+            if pseudo_CTHW is not None:
                 shown_BCTHW = shown_BCTHW.clone() if shown_BCTHW is target_BCTHW else shown_BCTHW
-                shown_BCTHW[row] = self.normalise(clip_THWC).permute(3, 0, 1, 2)
+                shown_BCTHW[row] = pseudo_CTHW
         return shown_BCTHW, target_BCTHW
 
 
@@ -66,7 +70,6 @@ class Fit:
     losses: list[float]
     """Mean loss of each epoch begun."""
     steps: int
-    seconds: float
 
 
 def fit_autoencoder(
@@ -80,14 +83,18 @@ def fit_autoencoder(
         The loss became NaN or infinite.
     """
     seed = Seed(settings.seed, (signal.name,))
-    channels = signal.sequence_NHWC.shape[-1]
-    network = make_autoencoder(channels=channels, width=settings.width, seed=seed.number("weights"), device=device)
+    network = make_autoencoder(
+        channels=signal.sequence_NHWC.shape[-1],
+        width=settings.width,
+        place=settings.place,
+        seed=seed.number("weights"),
+        device=device,
+    )
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     precision = usable_precision(settings.precision, device)
     order = ClipOrder(data.start_C, settings.batch_size, seed)
     steps = num_steps(settings, len(data.start_C))
     losses: list[Tensor] = []
-    began = time.monotonic()
     network.train()
     for step in range(steps):
         rate = learning_rate(settings, step, steps)
@@ -98,7 +105,7 @@ def fit_autoencoder(
             reconstruction = network(shown)
         loss = F.mse_loss(reconstruction.float(), target)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         losses.append(loss.detach())
         if (step + 1) % REPORT_STEPS == 0 or step + 1 == steps:
@@ -108,7 +115,6 @@ def fit_autoencoder(
         network=network.eval(),
         losses=_per_epoch(losses, settings.batch_size, len(data.start_C)),
         steps=steps,
-        seconds=time.monotonic() - began,
     )
 
 
@@ -130,12 +136,12 @@ def _check_finite(losses: list[Tensor], name: str, step: int, settings: TrainSet
     loss = float(torch.stack(losses).mean())
     if not math.isfinite(loss):
         raise TrainingDiverged(
-            f"the {name} autoencoder's loss became {loss} by step {step + 1} at a learning rate of {settings.learning_rate:g} "
-            f"in {settings.precision}; lower train.learning_rate or set train.precision = fp32"
+            f"the {name} autoencoder's loss became {loss} by step {step + 1} at a learning rate of "
+            f"{settings.learning_rate:g} in {settings.precision}; lower train.learning_rate or set train.precision = fp32"
         )
 
 
 def _per_epoch(losses: list[Tensor], batch_size: int, clips: int) -> list[float]:
-    loss_S = torch.stack(losses).double().cpu()
-    epoch_S = torch.arange(len(loss_S)) * batch_size // clips
-    return [float(loss_S[epoch_S == epoch].mean()) for epoch in epoch_S.unique()]
+    loss_S = torch.stack(losses).double().cpu().numpy()
+    epoch_S = np.arange(len(loss_S)) * batch_size // clips
+    return [float(loss_S[epoch_S == epoch].mean()) for epoch in np.unique(epoch_S)]

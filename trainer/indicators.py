@@ -53,6 +53,10 @@ class Errors:
     frame_mse_N: Tensor
     map_Nhw: Tensor
 
+    def take(self, row_N: NDArray[np.int64]) -> "Errors":
+        """Return the errors of some windows."""
+        return Errors(frame_mse_N=self.frame_mse_N[row_N], map_Nhw=self.map_Nhw[row_N])
+
 
 @dataclass(frozen=True, kw_only=True)
 class RegionPooling:

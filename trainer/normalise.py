@@ -10,11 +10,12 @@ from pipeline.contract import Array
 FLOW_LIMIT = 1.5
 """Scaled flow is clipped here. Above 1, which Tanh cannot reach, fast motion keeps an error that no training can remove."""
 
+PIECE = 64
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as cv2.cvtColor(..., COLOR_RGB2GRAY)
 
 
 def to_channels(frames_THWC: Tensor, colour: Literal["grey", "rgb"]) -> Tensor:
-    """Return uint8 frames with the channels that the spatial autoencoder sees: (..., 1) or (..., 3).
+    """Return uint8 frames with the channels that the spatial autoencoder sees: (T, H, W, 1) or (T, H, W, 3).
 
     Raises
     ------
@@ -29,7 +30,9 @@ def to_channels(frames_THWC: Tensor, colour: Literal["grey", "rgb"]) -> Tensor:
     if stored == 1:
         return frames_THWC
     weights_C = torch.tensor(LUMA, device=frames_THWC.device)
-    return (frames_THWC.float() @ weights_C).round_().clamp_(0, 255).to(torch.uint8).unsqueeze(-1)
+    # piece by piece: as floating point, a long video would take four times its memory
+    grey = [(part.float() @ weights_C).round_().clamp_(0, 255).to(torch.uint8) for part in torch.split(frames_THWC, PIECE)]
+    return torch.cat(grey).unsqueeze(-1)
 
 
 def normalise_frames(frames_uint8: Tensor) -> Tensor:
