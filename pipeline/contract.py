@@ -29,9 +29,12 @@ class Video:
 
     id: str
     split: Split
-    files: tuple[Path, ...]
+    files: Sequence[Path]
     is_folder: bool = False
     """True when ``files`` are one image per frame."""
+
+    def __hash__(self) -> int:
+        return hash((self.split, self.id))  # not of a thousand paths: the engine looks records up for every shard
 
 
 @dataclass(frozen=True, kw_only=True)

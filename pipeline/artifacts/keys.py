@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from pipeline.contract import VideoRecord
 
 KEY_CHARACTERS = 16
 
@@ -21,7 +19,7 @@ def artifact_key(stage: str, version: int, settings: Mapping[str, Any], upstream
 
 def digest_text(text: str) -> str:
     """Return a short hex digest of a text."""
-    return hashlib.blake2b(text.encode(), digest_size=KEY_CHARACTERS // 2).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=KEY_CHARACTERS // 2).hexdigest()
 
 
 def digest_bytes(data: bytes) -> str:
@@ -29,7 +27,6 @@ def digest_bytes(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def digest_records(records: Iterable[VideoRecord], extra: Iterable[str] = ()) -> str:
-    """Return one digest for the content of several videos, and of further files such as labels."""
-    parts = [f"{record.split}/{record.id}={record.digest}" for record in records]
-    return digest_text("\n".join([*parts, *extra]))
+def digest_inputs(inputs: Mapping[str, str]) -> str:
+    """Return one digest of what was read (videos, labels), given what -> digest of its content, in any order."""
+    return digest_text(json.dumps(inputs, sort_keys=True))

@@ -42,6 +42,12 @@ def receipt_name(record: VideoRecord, shard: int, shards: int) -> str:
     return f"{video_name(record)}.{shard:05d}-of-{shards:05d}.json"
 
 
+def receipt_names(record: VideoRecord, shards: int) -> list[str]:
+    """Return the names of the receipts of all shards of this video."""
+    video = video_name(record)
+    return [f"{video}.{shard:05d}-of-{shards:05d}.json" for shard in range(shards)]
+
+
 def parse_receipt_name(name: str) -> tuple[str, str]:
     """Return the quoted video and the digest in a receipt's name."""
     video, _, rest = name.rpartition("@")
@@ -63,7 +69,7 @@ def read_receipt(path: Path) -> Receipt:
     """
     try:
         return Receipt(**json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: no valid receipt ({error}); delete it and the shard is made again") from error
 
 

@@ -10,9 +10,12 @@ does not exist, whatever lies on disk.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.keys import digest_bytes
 from pipeline.artifacts.receipts import receipt_name, video_name
 from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
+from pipeline.files import flush
 
 SMALL_ROW_BYTES = 16_384  # below this a chunk per frame costs more in bookkeeping than it saves in reading
 
@@ -39,17 +43,20 @@ class DamagedShardError(OSError):
 class Artifact:
     """What one stage left behind under one key."""
 
-    def __init__(self, folder: Path, *, stage: str, key: str, shard_frames: int) -> None:
+    def __init__(self, folder: Path, *, stage: str, key: str, shard_frames: int, made_by: str = "") -> None:
         self.folder = folder
+        self.made_by = made_by or stage  # the command that makes it, for messages
         self.stage = stage
         self.key = key
         self.shard_frames = shard_frames
         self.receipts_folder = folder / "receipts"
+        self._opened: dict[Path, zarr.Array[Any]] = {}  # opening costs a millisecond, and clips are read one by one
 
     def receipts(self) -> set[str]:
         """Return the names of all receipts: one listing, nothing opened."""
         try:
-            return {path.name for path in self.receipts_folder.iterdir() if path.name.endswith(".json")}
+            with os.scandir(self.receipts_folder) as entries:
+                return {entry.name for entry in entries if entry.name.endswith(".json")}
         except FileNotFoundError:
             return set()
 
@@ -100,6 +107,7 @@ class Artifact:
                 dimension_names=spec.dimension_names,
                 attributes={"units": spec.units, "description": spec.description},
             )
+        flush(path / "zarr.json")
 
     def write(self, shard: Shard, arrays: Mapping[str, Array], specs: tuple[ArraySpec, ...]) -> dict[str, str]:
         """Write one shard whole and return the checksum of each file, by path relative to the artifact.
@@ -123,6 +131,7 @@ class Artifact:
                 self._array_path(shard.record, spec.name), mode="r+", config={"write_empty_chunks": True}
             )
             array[shard.start : shard.stop] = values
+            flush(file)  # the receipt must not reach the disk before what it vouches for
             checksums[str(file.relative_to(self.folder))] = digest_bytes(file.read_bytes())
         return checksums
 
@@ -139,28 +148,33 @@ class Artifact:
         if not 0 <= start <= stop <= length:
             raise IndexError(f"{self.stage}/{name} of {record.id}: asked for {start}:{stop}, has {length} elements")
         path = self._array_path(record, name)
-        for shard in self.shards(record, length)[start // self.shard_frames : -(-stop // self.shard_frames)]:
-            self._require(shard, length, path)
+        shards = self.shards(record, length)[start // self.shard_frames : -(-stop // self.shard_frames)]
+        for shard in shards:
+            self._require_receipt(shard, length)
         try:
-            return np.asarray(zarr.open_array(path, mode="r")[start:stop])
-        except Exception as error:
+            array = self._open(path)
+            for shard in shards:
+                _require_file(path.joinpath("c", str(shard.index), *["0"] * (array.ndim - 1)))
+            return np.asarray(array[start:stop])
+        except MemoryError:
+            raise
+        except Exception as error:  # codecs and zarr raise whatever they stumble over
             raise DamagedShardError(
-                f"{path}: elements {start}:{stop} cannot be decoded ({type(error).__name__}: {error}); "
-                f"run: stpa {self.stage} --force --videos '{record.id}'"
+                f"{path}: elements {start}:{stop} have a receipt but cannot be read ({type(error).__name__}: {error}); "
+                f"run: stpa {self.made_by} --force --videos {quote(escape(record.id))}"
             ) from error
 
-    def _require(self, shard: Shard, length: int, path: Path) -> None:
+    def _open(self, path: Path) -> "zarr.Array[Any]":
+        if path not in self._opened:
+            self._opened[path] = zarr.open_array(path, mode="r")
+        return self._opened[path]
+
+    def _require_receipt(self, shard: Shard, length: int) -> None:
         total = -(-length // self.shard_frames)
         if not (self.receipts_folder / receipt_name(shard.record, shard.index, total)).exists():
             raise MissingShardError(
-                f"{self.folder.name}: shard {shard.index + 1} of {total} of video {shard.record.id} "
-                f"was never completed; run: stpa {self.stage}"
-            )
-        stored = path / "c" / str(shard.index)  # a file for a one-dimensional array, else a folder
-        if not stored.is_file() and not any(file.is_file() for file in stored.rglob("*")):
-            raise DamagedShardError(
-                f"{path}: shard {shard.index + 1} of {total} has a receipt but its file is gone; "
-                f"run: stpa {self.stage} --force --videos '{shard.record.id}'"
+                f"{self.folder.name}: shard {shard.index + 1} of {total} of {shard.record.split} video {shard.record.id} "
+                f"was never completed; run: stpa {self.made_by}"
             )
 
     def _array_path(self, record: VideoRecord, name: str) -> Path:
@@ -184,3 +198,7 @@ def _check_values(stage: str, shard: Shard, spec: ArraySpec, values: Array) -> N
         )
 
 
+def _require_file(file: Path) -> None:
+    """Zarr takes a shard without a file for one of fill values."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is gone")

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.keys import artifact_key, digest_records
+from pipeline.artifacts.keys import artifact_key, digest_inputs
 from pipeline.artifacts.store import Artifact
 from pipeline.config import Config
 from pipeline.contract import FolderStage, ShardStage, Stage, VideoRecord
@@ -39,6 +39,7 @@ class Workspace:
         self.records = tuple(records)
         self.label_digest = label_digest
         self._keys: dict[str, str] = {}
+        self._artifacts: dict[str, Artifact] = {}
 
     @property
     def folder(self) -> Path:
@@ -66,16 +67,20 @@ class Workspace:
 
     def artifact(self, name: str) -> Artifact:
         """Return the artifact of a stage, made or not."""
-        folder = self.folder / f"{name}-{self.key(name)}"
-        return Artifact(folder, stage=name, key=self.key(name), shard_frames=self.config.run.shard_frames)
+        if name not in self._artifacts:
+            self._artifacts[name] = Artifact(
+                self.folder / self._name(name),
+                stage=name,
+                key=self.key(name),
+                shard_frames=self.config.run.shard_frames,
+                made_by=self.stages[name].made_by,
+            )
+        return self._artifacts[name]
 
     def others(self, name: str) -> list[Path]:
-        """Return the folders of the same stage under other keys, newest first."""
-        return sorted(
-            (path for path in self._folders if path.name.rpartition("-")[0] == name and path.name != self._name(name)),
-            key=lambda path: path.stat().st_mtime,
-            reverse=True,
-        )
+        """Return the folders of the same stage under other keys, the one to which most lately something was added first."""
+        found = [path for path in self._folders if path.name.rpartition("-")[0] == name and path.name != self._name(name)]
+        return sorted(found, key=_changed_at, reverse=True)
 
     def _name(self, name: str) -> str:
         return f"{name}-{self.key(name)}"
@@ -89,10 +94,25 @@ class Workspace:
         splits = self.stages[name].splits
         return tuple(record for record in self.records if record.split in splits)
 
+    def inputs_of(self, stage: FolderStage) -> dict[str, str]:
+        """Return everything a whole-split stage reads that is not in its key: videos, labels, other such stages' input.
+
+        Returns
+        -------
+        dict
+            What -> digest of its content; recorded in the receipt, so that a change can be named.
+        """
+        inputs = {f"{record.split}/{record.id}": record.digest for record in self.records_of(stage.name)}
+        if stage.needs_labels:
+            inputs["labels"] = self.label_digest
+        for upstream in map(self.stages.__getitem__, self.upstream_of(stage.name)):
+            if isinstance(upstream, FolderStage):
+                inputs[upstream.name] = self.input_digest(upstream)
+        return inputs
+
     def input_digest(self, stage: FolderStage) -> str:
-        """Return the digest of everything a whole-split stage reads that is not in its key: videos, labels."""
-        extra = [self.label_digest] if stage.needs_labels else []
-        return digest_records(self.records_of(stage.name), extra)
+        """Return one digest of :meth:`inputs_of`: the videos may change although the key, which is of settings, does not."""
+        return digest_inputs(self.inputs_of(stage))
 
     def upstream_of(self, name: str) -> list[str]:
         """Return all stages that this one depends on, directly or not, in an order that can be run."""
@@ -104,3 +124,8 @@ class Workspace:
                 wanted.add(upstream)
                 waiting.extend(self.stages[upstream].upstream)
         return [stage for stage in self.stages if stage in wanted]
+
+
+def _changed_at(folder: Path) -> int:
+    receipts = folder / "receipts"
+    return (receipts if receipts.is_dir() else folder).stat().st_mtime_ns

@@ -66,7 +66,6 @@ class FolderDataset(Dataset):
                 f"{self.root}: expected videos or folders of frames in train/ and test/, found none ({found}); "
                 f"known are {' '.join(sorted(VIDEO_SUFFIXES))}"
             )
-        _check_unique(videos)
         return sort_videos(videos)
 
     def videos(self) -> Sequence[Video]:
@@ -133,13 +132,17 @@ class FolderDataset(Dataset):
 
     def _check_none_labelled(self, video: Video) -> None:
         """Labels for some test videos only are a mistake: a frame without a label cannot be scored against one."""
-        for other in self._videos:
-            if other.split == "test" and (files := self.label_files(other)):
-                path = self.root / "labels" / "frames" / f"{video.id}.npy"
-                raise DataError(
-                    f"{path}: expected labels, since other test videos have them ({files[0]}), found none; "
-                    "for a normal video write zeros"
-                )
+        if self._some_label is not None:
+            path = self.root / "labels" / "frames" / f"{video.id}.npy"
+            raise DataError(
+                f"{path}: expected labels, since other test videos have them ({self._some_label}), found none; "
+                "for a normal video write zeros"
+            )
+
+    @cached_property
+    def _some_label(self) -> Path | None:
+        tests = (video for video in self._videos if video.split == "test")
+        return next((path for video in tests for path in self.label_files(video)), None)
 
 
 def read_csv(path: Path, known: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
@@ -212,14 +215,3 @@ def _own_frames(
         raise DataError(
             f"{folder}: expected videos or one folder of frames per video, found images; make {folder}/NAME/"
         )
-
-
-def _check_unique(videos: Sequence[Video]) -> None:
-    seen: dict[tuple[str, str], Video] = {}
-    for video in videos:
-        other = seen.setdefault((video.split, video.id), video)
-        if other is not video:
-            found = [str(one.files[0]) if one.files else f"an empty folder {one.id}" for one in (other, video)]
-            raise DataError(
-                f"{found[0]}: expected one video with the id {video.id!r}, found {found[1]} too; rename one"
-            )

@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from pipeline.contract import DataError, Split, Video
 
@@ -61,22 +63,50 @@ def frame_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def is_image(name: str) -> bool:
-    """Say by its suffix whether a file is an image."""
-    return suffix(name) in IMAGE_SUFFIXES
-
-
 def suffix(name: str) -> str:
     """Return the suffix in lower case, with its dot; faster than pathlib, which matters for 300,000 names."""
-    return f".{name.rpartition('.')[2].lower()}"
+    return name[name.rfind(".") :].lower()
 
 
-def frame_files(folder: Path, found: Sequence[os.DirEntry[str]] | None = None) -> tuple[Path, ...]:
+@dataclass(frozen=True)
+class ImageFiles(Sequence[Path]):
+    """Files of one folder by name: a tenth of the time and memory of as many paths, of which hardly any is needed."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Path]: ...
+    def __getitem__(self, index: int | slice) -> Path | Sequence[Path]:
+        if isinstance(index, slice):
+            return ImageFiles(self.folder, self.names[index])
+        return self.folder / self.names[index]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def frame_files(folder: Path, found: Sequence[os.DirEntry[str]] | None = None) -> ImageFiles:
     """Return the images of a folder in the order of their numbers; those without a number come first."""
-    names = [entry.name for entry in (entries(folder) if found is None else found) if is_image(entry.name)]
-    names.sort(key=lambda name: (frame_number(name) or 0, name))
-    prefix = f"{folder}{os.sep}"
-    return tuple([Path(prefix + name) for name in names])
+    names = [entry.name for entry in (entries(folder) if found is None else found) if suffix(entry.name) in IMAGE_SUFFIXES]
+    names.sort()
+    if not _is_padded(names):
+        names.sort(key=lambda name: (frame_number(name) or 0, name))
+    return ImageFiles(folder, tuple(names))
+
+
+def _is_padded(names: Sequence[str]) -> bool:
+    """Say whether sorted names differ in one run of digits before the suffix only, all of one width."""
+    if not names:
+        return True
+    start = len(os.path.commonprefix((names[0], names[-1])))
+    ending = names[0][names[0].rfind(".") :]
+    numbers = "".join([name[start : -len(ending)] for name in names if name.endswith(ending)])
+    width = len(names[0]) - len(ending) - start
+    one_width = {len(name) for name in names} == {len(names[0])} and len(numbers) == width * len(names)
+    return one_width and numbers.isascii() and numbers.isdecimal()
 
 
 def check_numbering(video: Video) -> None:
@@ -124,8 +154,26 @@ def printable(name: str) -> str:
 
 
 def sort_videos(videos: Iterable[Video]) -> tuple[Video, ...]:
-    """Sort by split and id."""
-    return tuple(sorted(videos, key=lambda video: (video.split, video.id)))
+    """Sort by split and id.
+
+    Raises
+    ------
+    DataError
+        Two videos of a split have the same id; where both lie is named.
+    """
+    seen: dict[tuple[str, str], Video] = {}
+    for video in videos:
+        other = seen.setdefault((video.split, video.id), video)
+        if other is not video:
+            raise DataError(
+                f"{where(other)}: expected one {video.split} video with the id {video.id!r}, found {_first(video)} too; "
+                "rename one"
+            )
+    return tuple(seen[key] for key in sorted(seen))
+
+
+def _first(video: Video) -> str:
+    return str(video.files[0]) if video.files else f"an empty folder {video.id}"
 
 
 def where(video: Video) -> str:

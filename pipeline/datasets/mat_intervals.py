@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from pipeline.contract import DataError
 
+_DEEPEST = 4  # cells within cells; a damaged file could hold one that contains itself
+
 
 def read_mat_intervals(path: Path, *, num_videos: int) -> list[list[tuple[int, int]]]:
     """Read ``gt``: per test video a 2 x N array of first and last anomalous frame, 1-based, inclusive.
 
     Understood are a cell row or column of such arrays (each perhaps wrapped in a further cell), N x 2 arrays, a plain
-    array with one row (or column) of start and end per video, and a stack of videos x 2 x N.
+    array with one row (or column) of start and end per video, and a stack of videos x 2 x N. A 2 x 2 array is read as
+    starts over ends, unless these would overlap and start-end rows would not. MATLAB formats 4 to 7.2 and 7.3 (HDF5).
 
     Returns
     -------
@@ -26,23 +29,65 @@ def read_mat_intervals(path: Path, *, num_videos: int) -> list[list[tuple[int, i
     DataError
         The file has no ``gt``, is of another form, or has entries for another number of videos.
     """
-    try:
-        content = scipy.io.loadmat(str(path), variable_names=["gt"])
-    except NotImplementedError as error:
-        raise DataError(f"{path}: expected MATLAB format 5 to 7.2, found 7.3 (HDF5); save it with -v7") from error
-    except (
-        Exception
-    ) as error:  # scipy raises what its parser stumbles over: ValueError, TypeError, struct and zlib errors
-        raise DataError(f"{path}: expected a MATLAB file with gt, found: {error}") from error
-    if "gt" not in content:
+    gt = _load_hdf5(path) if _is_hdf5(path) else _load_mat(path)
+    if gt is None:
         raise DataError(f"{path}: expected the variable gt (intervals per test video), found none of this name")
-    entries = _per_video(np.asarray(content["gt"]), num_videos)
+    if num_videos == 2 and gt.dtype != object and gt.shape == (2, 2):
+        raise DataError(f"{path}: expected a cell with one 2 x N array per video, found 2 x 2 numbers; see docs/datasets.md")
+    entries = _per_video(gt, num_videos)
     if len(entries) != num_videos:
         raise DataError(
             f"{path}: expected intervals of {num_videos} test videos, found {len(entries)} entries; "
             "labels and frames must come from the same release: look for missing videos"
         )
     return [_intervals(entry, path, number) for number, entry in enumerate(entries, start=1)]
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Say whether a file is of format 7.3: HDF5 behind 512 bytes of MATLAB's own."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(520)
+    except OSError as error:
+        raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
+    return b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:])
+
+
+def _load_mat(path: Path) -> NDArray[Any] | None:
+    try:
+        content = scipy.io.loadmat(str(path), variable_names=["gt"])
+    except Exception as error:  # scipy raises whatever its parser stumbles over: ValueError, TypeError, struct, zlib ...
+        raise _not_mat(path, error) from error
+    return np.asarray(content["gt"]) if "gt" in content else None
+
+
+def _load_hdf5(path: Path) -> NDArray[Any] | None:
+    import h5py  # here, because hardly any dataset needs it
+
+    try:
+        with h5py.File(path, "r") as file:
+            return _from_hdf5(file, file["gt"], _DEEPEST) if "gt" in file else None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise _not_mat(path, error) from error
+
+
+def _from_hdf5(file: Any, dataset: Any, depth: int) -> NDArray[Any]:
+    """Return a MATLAB variable as scipy would: HDF5 holds axes in reverse, and a cell as references."""
+    if dataset.attrs.get("MATLAB_empty", 0):
+        return np.empty((0, 0))
+    values = np.asarray(dataset[()]).T
+    if values.dtype != object:
+        return values
+    if depth == 0:
+        raise ValueError(f"cells nested more than {_DEEPEST} deep")
+    cells = np.empty(values.shape, object)
+    for index in np.ndindex(values.shape):
+        cells[index] = _from_hdf5(file, file[values[index]], depth - 1)
+    return cells
+
+
+def _not_mat(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: expected a MATLAB file with gt, found: {error}; copy it anew")
 
 
 def _per_video(gt: NDArray[Any], num_videos: int) -> list[NDArray[Any]]:
@@ -74,7 +119,7 @@ def _intervals(entry: NDArray[Any], path: Path, number: int) -> list[tuple[int, 
     if pairs.dtype.kind in "iuf" and pairs.size == 2:
         pairs = pairs.reshape(2, 1)
     elif pairs.ndim == 2 and 2 in pairs.shape and pairs.dtype.kind in "iuf":
-        pairs = pairs if pairs.shape[0] == 2 else pairs.T
+        pairs = pairs.T if pairs.shape[0] != 2 or _has_rows_of_pairs(pairs) else pairs
     else:
         raise DataError(
             f"{path}: expected 2 x N starts and ends for test video {number}, found {pairs.dtype} {pairs.shape}"
@@ -82,3 +127,9 @@ def _intervals(entry: NDArray[Any], path: Path, number: int) -> list[tuple[int, 
     if not np.array_equal(pairs, np.floor(pairs)):
         raise DataError(f"{path}: expected whole frame numbers for test video {number}, found {pairs.tolist()}")
     return [(int(start) - 1, int(end)) for start, end in pairs.T]
+
+
+def _has_rows_of_pairs(pairs: NDArray[Any]) -> bool:
+    """Say whether a 2 x 2 array can only be start-end rows: sorted intervals that do not overlap fit one reading."""
+    first, last = pairs[0], pairs[-1]
+    return pairs.shape == (2, 2) and bool(first[0] <= first[1] < last[0] <= last[1])

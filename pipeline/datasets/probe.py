@@ -1,7 +1,7 @@
 """Reading one video through: how many frames, of which size, and a hash of its content."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -37,10 +37,11 @@ def probe(video: Video, known: Mapping[str, Content] | None = None) -> Content:
     """
     if not video.files:
         raise DataError(f"{where(video)}: expected frames, found an empty folder; fill or remove it")
-    return _probe_folder(video) if video.is_folder else _probe_file(video.files[0], known or {})
+    return (_probe_folder if video.is_folder else _probe_file)(video, known or {})
 
 
-def _probe_file(path: Path, known: Mapping[str, Content]) -> Content:
+def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
+    path = video.files[0]
     digest = _hash_file(path)
     if digest in known:
         return known[digest]
@@ -76,17 +77,33 @@ def _hash_file(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def _probe_folder(video: Video) -> Content:
-    """Decode every image: its bytes are in memory for the hash anyway, and a bad one is better found before GPU-days."""
+def _probe_folder(video: Video, known: Mapping[str, Content]) -> Content:
+    """Decode every image, unless the same bytes were decoded before: a bad one is better found before GPU-days."""
     check_numbering(video)
+    if any(content.num_frames == len(video.files) for content in known.values()):
+        digest = _hash_images(video.files)
+        if digest in known:
+            return known[digest]
     hasher = blake2b(digest_size=16)
     size: tuple[int, int] | None = None
     for path in video.files:
         data = read_bytes(path)
-        hasher.update(len(data).to_bytes(8, "little") + data)  # so that cutting the bytes otherwise differs
+        _add_image(hasher, data)
         height, width = to_rgb(decode_image(data, path), str(path)).shape[:2]
         size = size or (height, width)
         if size != (height, width):
             raise size_error(str(path), size, (height, width))
     assert size is not None  # probe() has refused empty folders
     return Content(num_frames=len(video.files), height=size[0], width=size[1], fps=0.0, digest=hasher.hexdigest())
+
+
+def _hash_images(files: Sequence[Path]) -> str:
+    hasher = blake2b(digest_size=16)
+    for path in files:
+        _add_image(hasher, read_bytes(path))
+    return hasher.hexdigest()
+
+
+def _add_image(hasher: blake2b, data: bytes) -> None:
+    hasher.update(len(data).to_bytes(8, "little"))  # so that cutting the bytes otherwise differs
+    hasher.update(data)

@@ -201,13 +201,23 @@ def open_capture(path: Path) -> cv2.VideoCapture:
     Raises
     ------
     DataError
-        The file is missing, empty or no video.
+        The file is missing, empty or no video, or its name is not UTF-8.
     """
+    if not _is_utf8(str(path)):
+        raise DataError(f"{path}: expected a file name in UTF-8, found other bytes, on which OpenCV crashes; rename it")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         found = _describe(path)
         raise DataError(f"{path}: expected a video that OpenCV can open, found {found}; copy or convert it anew")
     return capture
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _describe(path: Path) -> str:

@@ -85,7 +85,7 @@ class UcsdDataset(Dataset):
         if video.split != "test":
             return ()
         folder = self._mask_folder(video)
-        masks = frame_files(folder) if folder.is_dir() else ()
+        masks = tuple(frame_files(folder)) if folder.is_dir() else ()
         return masks if self._interval_file is None else (self._interval_file, *masks)
 
     def _from_intervals(self, video: Video, num_frames: int, mask_THW: Bools | None, path: Path) -> Labels:

@@ -1,0 +1,121 @@
+"""Why a stage is not complete, in one line: which setting, which video, which upstream stage."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.artifacts.receipts import parse_receipt_name, video_name
+from pipeline.artifacts.store import Artifact
+from pipeline.artifacts.workspace import Workspace
+from pipeline.config import Config
+from pipeline.contract import FolderStage, Shard
+
+State = Literal["fresh", "partial", "stale", "absent"]
+
+MOST_CHARACTERS = 60  # of a value in a reason
+
+
+def explain_shards(receipts: Iterable[str], missing: Iterable[Shard]) -> str:
+    """Say per cause which videos lack shards: replaced, added, or simply not finished."""
+    digests: dict[str, set[str]] = {}
+    for name in receipts:
+        video, digest = parse_receipt_name(name)
+        digests.setdefault(video, set()).add(digest)
+    groups: dict[str, dict[str, int]] = {"changed": {}, "new": {}, "unfinished": {}}
+    for shard in missing:
+        video, _, digest = video_name(shard.record).rpartition("@")
+        known = digests.get(video, set())
+        cause = "unfinished" if digest in known else "changed" if known else "new"
+        label = f"{shard.record.split}/{shard.record.id}"
+        groups[cause][label] = groups[cause].get(label, 0) + 1
+    texts = {
+        "changed": "the content of {videos} changed ({n} shards)",
+        "new": "{videos} not made yet ({n} shards)",
+        "unfinished": "{videos} unfinished ({n} shards)",
+    }
+    return "; ".join(
+        texts[cause].format(videos=_name_some(list(videos)), n=sum(videos.values()))
+        for cause, videos in groups.items()
+        if videos
+    )
+
+
+def explain_inputs(workspace: Workspace, stage: FolderStage) -> str:
+    """Say what changed since the last run of a whole-split stage under these settings, as its receipt tells."""
+    before = _last_inputs(workspace.artifact(stage.name))
+    after = workspace.inputs_of(stage)
+    if before is None:
+        return "videos or labels were added, removed or replaced"
+    if before == after:
+        return "its files are gone"
+    causes = {
+        "added": [name for name in after if name not in before],
+        "removed": [name for name in before if name not in after],
+        "changed": [name for name in after if before.get(name, after[name]) != after[name]],
+    }
+    return "; ".join(f"{_name_some(names)} {cause}" for cause, names in causes.items() if names)
+
+
+def _last_inputs(artifact: Artifact) -> Mapping[str, str] | None:
+    paths = [artifact.receipts_folder / name for name in artifact.receipts()]
+    try:
+        newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
+        inputs = json.loads(newest.read_text(encoding="utf-8")).get("inputs")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return inputs if isinstance(inputs, dict) else None
+
+
+def _name_some(labels: Sequence[str], most: int = 3) -> str:
+    shown = ", ".join(labels[:most])
+    return shown if len(labels) <= most else f"{shown} and {len(labels) - most} more"
+
+
+def explain_absence(workspace: Workspace, name: str) -> tuple[State, str]:
+    """Compare with the newest artifact of the same stage under another key in which anything was finished."""
+    declared = workspace.declared(name)
+    for folder in workspace.others(name):
+        artifact = _artifact_at(folder, name)
+        manifest = artifact.manifest()
+        if manifest is not None and artifact.receipts():
+            return "stale", "; ".join(differences(name, manifest, declared)) or "made by another version"
+    return "absent", "never made"
+
+
+def _artifact_at(folder: Path, name: str) -> Artifact:
+    return Artifact(folder, stage=name, key=folder.name.rpartition("-")[2], shard_frames=1)
+
+
+def differences(stage: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return one line for each cause for which two artifacts of a stage have different keys."""
+    lines = []
+    if old.get("version") != new["version"]:
+        lines.append(f"stage version {old.get('version')} -> {new['version']}")
+    before, after = _mapping(old.get("settings")), new["settings"]
+    for name in sorted({*before, *after}):
+        if name not in before or name not in after or before[name] != after[name]:
+            changed = f"{_short(before.get(name, 'unset'))} -> {_short(after.get(name, 'unset'))}"
+            lines.append(f"{setting_name(stage, name)} {changed}")
+    keys_before, keys_after = _mapping(old.get("upstream")), new["upstream"]
+    names = dict.fromkeys([*keys_after, *keys_before])
+    lines += [f"upstream {name} changed" for name in names if keys_before.get(name) != keys_after.get(name)]
+    return lines
+
+
+def setting_name(stage: str, name: str) -> str:
+    """Return a setting as ``--set`` takes it, such as inpaint.steps; the bare name of what is no setting."""
+    for section in (stage, stage.partition("-")[0], "run"):  # features-normal reads [features]; shards are cut by [run]
+        field = Config.model_fields.get(section)
+        if field is not None and name in getattr(field.annotation, "model_fields", {}):
+            return f"{section}.{name}"
+    return name
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}  # a manifest may have been edited
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."

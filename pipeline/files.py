@@ -1,0 +1,48 @@
+"""Writing a file so that it is whole or absent."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write to a side name, flush to disk, then rename: a reader sees the old file, the new one, or none.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the message names the file, which is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, side_name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    side = Path(side_name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        side.chmod(0o644)
+        side.replace(path)
+    except OSError as error:
+        side.unlink(missing_ok=True)
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
+    except BaseException:
+        side.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically; NaN is refused, since it is not JSON."""
+    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def flush(path: Path) -> None:
+    """Wait until a file and its entry in its folder are on disk, so that what is written next cannot overtake it."""
+    for part in (path, path.parent):
+        handle = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
