@@ -32,7 +32,7 @@ def load_npy(path: Path) -> NDArray[Any]:
 def load_npz(path: Path, *keys: str) -> tuple[NDArray[Any], ...]:
     """Read the named arrays of an .npz file; raises DataError as :func:`load_npy` does, or if one is missing."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # given a path, it may leave it open
             return tuple(np.asarray(archive[key]) for key in keys)
     except KeyError as error:
         raise DataError(f"{path}: expected the arrays {', '.join(keys)}, found: {error.args[0]}") from error

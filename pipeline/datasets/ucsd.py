@@ -43,7 +43,8 @@ class UcsdDataset(Dataset):
     @cached_property
     def base(self) -> Path:
         """The folder with Train and Test."""
-        candidates = (self.root, self.root / f"UCSD{self.part}")
+        below = f"UCSD{self.part}"
+        candidates = (self.root, self.root / below, self.root / "UCSD_Anomaly_Dataset.v1p2" / below)
         for folder in candidates:
             if all((folder / title).is_dir() for title in _SPLITS.values()):
                 return folder

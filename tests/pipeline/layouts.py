@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import h5py
 import numpy as np
+import scipy.io
 from numpy.typing import NDArray
 
 from pipeline.contract import Split, Video
@@ -26,7 +28,7 @@ def told(frame_HWC: NDArray[Any]) -> int:
 
 def write_image(path: Path, image: NDArray[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())  # cv2.imwrite crashes on names that are not UTF-8
     return path
 
 
@@ -148,3 +150,43 @@ def make_synthetic(root: Path) -> Path:
         write_masks(root / "labels" / "masks" / f"{name}.npz", mask_THW(anomalous))
     (root / "dataset.json").write_text('{"seed": 0}')
     return root
+
+
+def write_mat(path: Path, per_video: Sequence[Any], *, version: str = "5", wrapped: bool = False) -> Path:
+    """Write ``gt`` as MATLAB does: a 1 x N cell of one matrix per video; ``wrapped``: each in a further cell."""
+    gt = cell(cell([np.array(entry)]) if wrapped else np.array(entry) for entry in per_video)
+    if version == "5":
+        scipy.io.savemat(path, {"gt": gt})
+        return path
+    with h5py.File(path, "w", userblock_size=512) as file:
+        _write_hdf5(file, "gt", gt)
+    head = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM"
+    with path.open("r+b") as raw:
+        raw.write(head)
+    return path
+
+
+def cell(values: Iterable[Any]) -> NDArray[Any]:
+    """Return a MATLAB cell row."""
+    listed = list(values)
+    row = np.empty((1, len(listed)), object)
+    row[0] = listed if len(listed) != 1 else None
+    if len(listed) == 1:
+        row[0, 0] = listed[0]
+    return row
+
+
+def _write_hdf5(file: Any, name: str, value: NDArray[Any]) -> None:
+    """Format 7.3: axes in reverse, cells as references into #refs#, empty matrices as their size."""
+    if value.dtype == object:
+        names = [f"#refs#/{name.replace('/', '_')}_{i}" for i in range(value.size)]
+        for entry, child in zip(value.reshape(-1), names, strict=True):
+            _write_hdf5(file, child, entry)
+        references = np.array([file[child].ref for child in names], h5py.ref_dtype).reshape(value.shape).T
+        file.create_dataset(name, data=references, dtype=h5py.ref_dtype).attrs["MATLAB_class"] = b"cell"
+    elif value.size == 0:
+        file[name] = np.zeros(2, np.uint64)
+        file[name].attrs["MATLAB_empty"] = np.uint8(1)
+    else:
+        file[name] = value.T.astype(float)
+        file[name].attrs["MATLAB_class"] = b"double"
