@@ -223,7 +223,9 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
     path = folder / "calibration.safetensors"
     try:
         calibration = Calibration.from_tensors(_load(path), info.settings, (info.height, info.width))
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
+        raise BundleError(f"{path}: expected a tensor {error}, found none; train again") from error
+    except ValueError as error:
         raise BundleError(f"{path}: {error}; train again") from error
     return Bundle(info=info, discriminator=discriminator, calibration=calibration, device=device, **networks)
 
@@ -247,8 +249,11 @@ def _load_info(path: Path) -> BundleInfo:
         return BundleInfo.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise BundleError(f"{path}: not found, so {path.parent} holds no bundle; run stpa train") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise BundleError(f"{path}: expected the description of a bundle, cannot read it ({found}); train again") from error
 
 
 def _fill(network: nn.Module, path: Path) -> None:

@@ -1,0 +1,56 @@
+"""The autoencoder is the published one, and knows its place only where it is told."""
+
+import pytest
+import torch
+
+from trainer.autoencoder import Autoencoder, make_autoencoder, with_place
+
+CPU = torch.device("cpu")
+
+
+def test_without_place_it_has_as_many_parameters_as_the_published_one() -> None:
+    network = Autoencoder(channels=1, width=1.0, place=False)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 5_980_801
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("place", [True, False])
+def test_the_output_has_the_shape_of_the_input_and_lies_within_tanh(channels: int, place: bool) -> None:
+    network = make_autoencoder(channels=channels, width=0.1, place=place, seed=0, device=CPU)
+    clip = torch.randn(2, channels, 16, 32, 48)
+    reconstruction = network(clip)
+    assert reconstruction.shape == clip.shape
+    assert reconstruction.abs().max() <= 1
+
+
+def test_place_channels_run_from_minus_one_to_one_and_leave_the_clip_as_it_is() -> None:
+    clip = torch.randn(2, 2, 16, 32, 48)
+    shown = with_place(clip)
+    assert shown.shape == (2, 4, 16, 32, 48)
+    torch.testing.assert_close(shown[:, :2], clip, rtol=0, atol=0)
+    x, y = shown[:, 2], shown[:, 3]
+    assert (x[..., 0] == -1).all()
+    assert (x[..., -1] == 1).all()
+    assert (y[..., 0, :] == -1).all()
+    assert (y[..., -1, :] == 1).all()
+    assert (x.diff(dim=-1) > 0).all()
+    assert (y.diff(dim=-2) > 0).all()
+
+
+@pytest.mark.parametrize("place", [True, False])
+def test_the_same_picture_at_two_places_differs_only_where_the_network_is_told_the_place(place: bool) -> None:
+    network = make_autoencoder(channels=1, width=0.1, place=place, seed=3, device=CPU).eval()
+    with torch.inference_mode():
+        reconstruction = network(torch.full((1, 1, 16, 32, 256), 0.3))
+    here, there = reconstruction[..., 112], reconstruction[..., 144]  # both out of reach of the padding
+    assert torch.allclose(here, there, atol=1e-5) is not place
+
+
+def test_the_seed_decides_the_weights_and_leaves_other_random_numbers_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, again, other = (make_autoencoder(channels=1, width=0.1, seed=seed, device=CPU) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(first.state_dict()["encoder.0.weight"], again.state_dict()["encoder.0.weight"])
+    assert not torch.equal(first.state_dict()["encoder.0.weight"], other.state_dict()["encoder.0.weight"])
