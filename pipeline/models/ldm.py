@@ -1,0 +1,231 @@
+"""Inpainting by latent diffusion (Rombach et al., CVPR 2022, section 4.5), built of the parts of diffusers.
+
+A VQ autoencoder brings pictures to a quarter of their size and 3 channels: encoding does not quantise, decoding does. A
+UNet sees the noisy latent, the latent of the picture with a black hole, and the hole itself: 3 + 3 + 1 channels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import diffusers
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.models.inpainting import INDEX, SCHEDULE, WEIGHTS
+from pipeline.models.weights import load_weights, save_weights
+
+Precision = Literal["bf16", "fp32"]
+Part = Any
+"""A model or a schedule of diffusers, whose classes are not typed."""
+VQModel: Part = diffusers.VQModel
+UNet2DModel: Part = diffusers.UNet2DModel
+DDIMScheduler: Part = diffusers.DDIMScheduler
+
+CLASS = "LatentInpainting"
+LATENT_CHANNELS = 3
+TRAIN_STEPS = 1000
+
+
+def make_scheduler(prediction: str = "epsilon") -> Part:
+    """Return the schedule of the published model: 1000 steps, betas linear in their square roots, 0.0015 to 0.0205."""
+    return DDIMScheduler(
+        num_train_timesteps=TRAIN_STEPS,
+        beta_start=0.0015,
+        beta_end=0.0205,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction,
+    )
+
+
+def ddim_timesteps(steps: int) -> list[int]:
+    """Return the times of DDIM, latest first: every (1000 // steps)-th, from 1, as the published program takes them.
+
+    Where ``steps`` does not divide 1000 this gives more than ``steps`` times.
+    """
+    return [t + 1 for t in range(0, TRAIN_STEPS, TRAIN_STEPS // steps) if t + 1 < TRAIN_STEPS][::-1]
+
+
+class LatentInpainter:
+    """Autoencoder, UNet and schedule, ready to paint on one device.
+
+    Parameters
+    ----------
+    vqvae
+        ``VQModel`` with 3 latent channels; latents are multiplied by its ``scaling_factor``.
+    unet
+        ``UNet2DModel`` with 7 channels in and 3 out.
+    scheduler
+        ``DDIMScheduler``; it says what the UNet predicts.
+    precision
+        bf16: convolutions and products in bfloat16 (autocast), all else in float32.
+    """
+
+    def __init__(
+        self,
+        vqvae: Part,
+        unet: Part,
+        scheduler: Part,
+        *,
+        device: str | torch.device = "cpu",
+        precision: Precision = "bf16",
+    ) -> None:
+        found = (vqvae.config.latent_channels, unet.config.in_channels, unet.config.out_channels)
+        if found != (LATENT_CHANNELS, 2 * LATENT_CHANNELS + 1, LATENT_CHANNELS):
+            raise ValueError(f"expected 3 latent channels and a UNet of 7 channels in, 3 out; found {found}")
+        self.device = torch.device(device)
+        self.vqvae = _for_inference(vqvae, self.device)
+        self.unet = _for_inference(unet, self.device)
+        self.scheduler = scheduler
+        self.precision: Precision = precision
+        self.factor = 2 ** (len(vqvae.config.block_out_channels) - 1)
+        """Pixels per latent, along one axis."""
+        self.multiple = self.factor * 2 ** (len(unet.config.block_out_channels) - 1)
+        """Pictures must be a multiple of this, in pixels."""
+
+    @torch.inference_mode()
+    def condition(self, image_B3HW: Tensor, mask_B1HW: Tensor) -> Tensor:
+        """Return condition_B4hw float32: the latent of the masked picture and the mask (-1, +1) at the latents' size.
+
+        ``image_B3HW`` float32 in [-1, 1]; ``mask_B1HW`` float32, 1 = repaint, 0 = keep.
+        """
+        masked_B3HW = torch.where(mask_B1HW > 0.5, -1.0, image_B3HW)  # a black hole
+        latent_B3hw = self.encode(masked_B3HW)
+        small_B1hw = functional.interpolate(mask_B1HW, size=latent_B3hw.shape[-2:], mode="nearest")
+        return torch.cat([latent_B3hw, small_B1hw * 2 - 1], 1)
+
+    @torch.inference_mode()
+    def encode(self, image_B3HW: Tensor) -> Tensor:
+        """Return latents_B3hw float32, not quantised, of pictures in [-1, 1]."""
+        with self._autocast():
+            latent_B3hw = self.vqvae.encode(image_B3HW.contiguous(memory_format=torch.channels_last)).latents
+        scaled: Tensor = latent_B3hw.float() * self.vqvae.config.scaling_factor
+        return scaled
+
+    @torch.inference_mode()
+    def decode(self, latent_B3hw: Tensor) -> Tensor:
+        """Return pictures_B3HW float32 in [-1, 1] of latents, which are quantised first."""
+        with self._autocast():
+            picture_B3HW = self.vqvae.decode(latent_B3hw / self.vqvae.config.scaling_factor).sample
+        clamped: Tensor = picture_B3HW.float().clamp(-1, 1)
+        return clamped
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        condition_B4hw: Tensor,
+        latent_B3hw: Tensor,
+        *,
+        steps: int,
+        eta: float = 0.0,
+        generators: Sequence[torch.Generator] = (),
+    ) -> Tensor:
+        """Return latents_B3hw float32 after DDIM from the given initial latents (standard normal).
+
+        ``generators``, one per picture, are drawn from where ``eta`` > 0 adds noise.
+        """
+        times = ddim_timesteps(steps)
+        # Set by hand: the scheduler's own choice differs from the published one where steps do not divide 1000.
+        self.scheduler.set_timesteps(steps, device=self.device)
+        for time in times:
+            step_B = torch.full((len(latent_B3hw),), time, device=self.device)
+            given_B7hw = torch.cat([latent_B3hw, condition_B4hw], 1).contiguous(memory_format=torch.channels_last)
+            with self._autocast():
+                predicted_B3hw = self.unet(given_B7hw, step_B).sample
+            noise = draw_noise(generators, latent_B3hw.shape[1:]).to(self.device) if eta > 0 else None
+            latent_B3hw = self.scheduler.step(
+                predicted_B3hw.float(), time, latent_B3hw, eta=eta, variance_noise=noise
+            ).prev_sample
+        return latent_B3hw
+
+    def paint(
+        self,
+        images_BHWC: NDArray[np.uint8],
+        masks_BHW: NDArray[np.bool_],
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        eta: float = 0.0,
+    ) -> NDArray[np.uint8]:
+        """Return pictures (B, H, W, 3) uint8 RGB with the masked region repainted; every other pixel changes a little too.
+
+        ``images_BHWC`` uint8 RGB, ``masks_BHW`` True = repaint. Each picture has its own random stream, from its seed.
+        """
+        height, width = masks_BHW.shape[1:]
+        image_B3HW = torch.from_numpy(np.ascontiguousarray(images_BHWC)).permute(0, 3, 1, 2).to(self.device) / 127.5 - 1
+        mask_B1HW = torch.from_numpy(np.ascontiguousarray(masks_BHW))[:, None].to(self.device).float()
+        margin = (0, -width % self.multiple, 0, -height % self.multiple)
+        condition_B4hw = self.condition(
+            functional.pad(image_B3HW, margin, mode="replicate"), functional.pad(mask_B1HW, margin)
+        )
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        latent_B3hw = draw_noise(generators, (LATENT_CHANNELS, *condition_B4hw.shape[-2:])).to(self.device)
+        latent_B3hw = self.sample(condition_B4hw, latent_B3hw, steps=steps, eta=eta, generators=generators)
+        painted_BHWC = self.decode(latent_B3hw)[..., :height, :width].permute(0, 2, 3, 1)
+        painted: NDArray[np.uint8] = ((painted_BHWC + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+        return painted
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def draw_noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
+    """Return noise (B, *shape) float32, standard normal, drawn on the CPU: the same wherever the painting is done."""
+    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
+
+
+def load_ldm(folder: Path, *, device: str | torch.device = "cpu", precision: Precision = "bf16") -> LatentInpainter:
+    """Open a folder written by :func:`save_ldm`, or of the same layout.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        A file is missing, or the folder holds another kind of model, or weights that do not fit its settings.
+    """
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    if index.get("_class_name") != CLASS:
+        raise ValueError(f"{folder / INDEX}: expected _class_name {CLASS!r}, found {index.get('_class_name')!r}")
+    vqvae = VQModel.from_config(_config(folder / "vqvae" / "config.json"))
+    unet = UNet2DModel.from_config(_config(folder / "unet" / "config.json"))
+    for part, name in ((vqvae, "vqvae"), (unet, "unet")):
+        path = folder / name / WEIGHTS
+        try:
+            part.load_state_dict(load_weights(path))
+        except RuntimeError as error:
+            raise ValueError(f"{path}: expected weights that fit config.json beside them: {error}") from error
+    scheduler = DDIMScheduler.from_config(_config(folder / SCHEDULE))
+    return LatentInpainter(vqvae, unet, scheduler, device=device, precision=precision)
+
+
+def save_ldm(folder: Path, vqvae: Part, unet: Part, scheduler: Part) -> None:
+    """Write settings and weights (half precision) in the layout of diffusers: vqvae/, unet/, scheduler/."""
+    for part, name in ((vqvae, "vqvae"), (unet, "unet")):
+        part.save_config(folder / name)
+        save_weights(part.state_dict(), folder / name / WEIGHTS)
+    scheduler.save_config(folder / "scheduler")
+    index = {
+        "_class_name": CLASS,
+        "vqvae": ["diffusers", "VQModel"],
+        "unet": ["diffusers", "UNet2DModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    }
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
+
+
+def _for_inference(model: Any, device: torch.device) -> Any:
+    return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
