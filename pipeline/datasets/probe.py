@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from pipeline.contract import DataError, Video
+from pipeline.datasets.containers import check_whole
 from pipeline.datasets.images import decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
 from pipeline.datasets.reader import open_capture
@@ -45,6 +46,7 @@ def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
     digest = _hash_file(path)
     if digest in known:
         return known[digest]
+    check_whole(path)
     capture = open_capture(path)
     try:
         fps = capture.get(cv2.CAP_PROP_FPS)

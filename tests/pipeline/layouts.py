@@ -17,8 +17,8 @@ FRAMES = 20
 
 
 def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """Return a grey image that tells its number: read it back with :func:`told`."""
-    return np.full((height, width), 10 + 10 * number, np.uint8)
+    """Return a grey image that tells its number, up to 23: read it back with :func:`told`."""
+    return np.full((height, width), 10 + 10 * (number % 24), np.uint8)
 
 
 def told(frame_HWC: NDArray[Any]) -> int:
