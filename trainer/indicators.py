@@ -76,6 +76,8 @@ class RegionPooling:
 
     def pool(self, ratio_Nhw: Tensor) -> NDArray[np.float64]:
         """Return one value per frame, (N,) float64."""
+        if not len(ratio_Nhw):
+            return np.zeros(0)
         cells_NM = ratio_Nhw.flatten(1).double()
         return np.asarray(cells_NM.quantile(self.quantile, dim=1).numpy())
 

@@ -126,10 +126,10 @@ class Artifact:
             _check_values(self.stage, shard, spec, values)
             file = self._shard_file(shard.record, spec, shard.index)
             file.unlink(missing_ok=True)  # never merge with what an interrupted run left
-            # A chunk equal to the fill value must be stored all the same, or a lost one could not be told from it.
-            array = zarr.open_array(
-                self._array_path(shard.record, spec.name), mode="r+", config={"write_empty_chunks": True}
-            )
+            # A shard equal to the fill value must be stored all the same, or a lost one could not be told from it. Said
+            # for the whole process, because zarr 3.1 forgets ``config=`` when it opens an array that exists.
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                array = zarr.open_array(self._array_path(shard.record, spec.name), mode="r+")
             array[shard.start : shard.stop] = values
             flush(file)  # the receipt must not reach the disk before what it vouches for
             checksums[str(file.relative_to(self.folder))] = digest_bytes(file.read_bytes())

@@ -1,0 +1,95 @@
+"""The training loop: the same seed gives the same weights, and the loss falls."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from squares import make_training, silent, small_settings
+
+from pipeline.config import TrainSettings
+from trainer.clips import load_training_data
+from trainer.fit import Fit, TrainingDiverged, fit_autoencoder, learning_rate, num_steps
+from trainer.training import make_signals
+
+CPU = torch.device("cpu")
+
+
+def fit(settings: TrainSettings, name: Any = "temporal", videos: int = 1) -> Fit:
+    data = load_training_data(make_training(videos), settings, CPU, silent)
+    return fit_autoencoder(make_signals(data, settings)[name], data, settings, device=CPU, report=silent)
+
+
+def same_weights(one: Fit, other: Fit) -> bool:
+    others = other.network.state_dict()
+    return all(torch.equal(tensor, others[name]) for name, tensor in one.network.state_dict().items())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(precision: str) -> None:
+    settings = small_settings(epochs=0.6, precision=precision)
+    first = fit(settings)
+    assert first.steps == round(0.6 * 25 / 4)
+    assert same_weights(first, fit(settings))
+    assert not same_weights(first, fit(small_settings(epochs=0.6, precision=precision, seed=1)))
+
+
+def test_steps_do_not_depend_on_how_many_come_after() -> None:
+    one, two = fit(small_settings(epochs=1, batch_size=5)), fit(small_settings(epochs=2, batch_size=5))
+    assert two.losses[0] == one.losses[0]
+    assert len(two.losses) == 2
+
+
+@pytest.mark.parametrize("name", ["spatial", "temporal"])
+def test_training_reduces_the_loss(name: str) -> None:
+    losses = fit(small_settings(epochs=6, learning_rate=1e-3), name).losses
+    assert len(losses) == 6
+    assert losses[-1] < losses[0] / 2
+
+
+def test_a_learning_rate_far_too_high_is_reported_with_the_remedy() -> None:
+    with pytest.raises(TrainingDiverged, match=r"the temporal autoencoder's loss became nan by step 10 .*learning_rate"):
+        fit(small_settings(epochs=4, learning_rate=1e30))
+
+
+def test_a_clip_is_replaced_with_the_set_probability_and_the_target_stays_normal() -> None:
+    for probability, expected in ((0.0, 0), (1.0, 200), (0.5, 100)):
+        settings = small_settings(p_s=probability)
+        data = load_training_data(make_training(1), settings, CPU, silent)
+        signal = make_signals(data, settings)["spatial"]
+        random = np.random.default_rng(0)
+        replaced = 0
+        for _ in range(50):
+            start_B = random.choice(data.start_C, 4)
+            shown, target = signal.batch(data, start_B, random)
+            assert torch.equal(target, signal.target(start_B))
+            replaced += int((shown != target).flatten(1).any(1).sum())
+        assert abs(replaced - expected) <= (20 if probability == 0.5 else 0)
+
+
+def test_progress_counts_clips_up_to_all_of_them() -> None:
+    seen: list[tuple[str, float, float]] = []
+    settings = small_settings(epochs=1.7)
+    data = load_training_data(make_training(1), settings, CPU, silent)
+    signal = make_signals(data, settings)["spatial"]
+    fit_autoencoder(signal, data, settings, device=CPU, report=lambda *progress: seen.append(progress))
+    assert {what for what, _, _ in seen} == {"spatial autoencoder"}
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    assert seen[-1][1] == seen[-1][2]
+
+
+def test_the_cosine_schedule_warms_up_and_ends_low_and_the_constant_one_does_neither() -> None:
+    cosine = small_settings(schedule="cosine", learning_rate=1e-3)
+    rates = [learning_rate(cosine, step, 1000) for step in range(1000)]
+    assert rates[0] < 1e-4
+    assert max(rates) == pytest.approx(1e-3, rel=0.01)
+    assert rates[50:] == sorted(rates[50:], reverse=True)
+    assert rates[-1] == pytest.approx(2e-5)
+    assert {learning_rate(small_settings(learning_rate=1e-3), step, 1000) for step in range(1000)} == {1e-3}
+
+
+def test_epochs_may_be_a_fraction_and_are_never_no_step_at_all() -> None:
+    assert num_steps(small_settings(epochs=0.5), 100) == 12
+    assert num_steps(small_settings(epochs=1e-6), 100) == 1
+    assert math.isfinite(fit(small_settings(epochs=1e-6)).losses[0])
