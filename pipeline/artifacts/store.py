@@ -199,6 +199,10 @@ def _check_values(stage: str, shard: Shard, spec: ArraySpec, values: Array) -> N
 
 
 def _require_file(file: Path) -> None:
-    """Zarr takes a shard without a file for one of fill values."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is gone")
+    """Zarr takes a shard without a file, or with an empty one, for one of fill values."""
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file} is gone") from None
+    if size == 0:
+        raise EOFError(f"{file} is empty")

@@ -135,7 +135,7 @@ def test_added_and_removed_videos_come_and_go_without_reading_the_others(root: P
     [
         (lambda root: (root / "train" / "a.mp4").write_bytes(b""), r"a\.mp4: .* found an empty file"),
         (lambda root: (root / "train" / "a.mp4").write_bytes(b"no video"), r"a\.mp4: .* found 8 bytes that it cannot read"),
-        (lambda root: truncate(root / "train" / "a.mp4"), r"a\.mp4: expected \d+ bytes as its header says, found \d+; it was"),
+        (lambda root: truncate(root / "train" / "a.mp4"), r"a\.mp4: expected \d+ bytes as its header says, found \d+; it"),
         (lambda root: truncate(root / "train" / "b.avi"), r"b\.avi: expected \d+ bytes as its header says, found \d+"),
         (lambda root: relink(root / "train" / "a.mp4"), r"a\.mp4: cannot be read"),
         (lambda root: layouts.write_video(root / "train" / "a.mp4", count=15), r"at least 16 frames .one clip., found 15"),
