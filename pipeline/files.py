@@ -10,6 +10,8 @@ from typing import Any
 def write_atomically(path: Path, data: bytes) -> None:
     """Write to a side name, flush to disk, then rename: a reader sees the old file, the new one, or none.
 
+    It is on disk when this returns, so that what is written next cannot overtake it.
+
     Raises
     ------
     OSError
@@ -25,6 +27,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         side.chmod(0o644)
         side.replace(path)
+        _flush(path.parent)
     except OSError as error:
         side.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
@@ -39,10 +42,14 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file and its entry in its folder are on disk, so that what is written next cannot overtake it."""
-    for part in (path, path.parent):
-        handle = os.open(part, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    """Wait until a file and its entry in its folder are on disk, for files that others write."""
+    _flush(path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -22,8 +22,9 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 from zarr.errors import ContainsArrayError
+from zarr.storage import MemoryStore
 
-from pipeline.artifacts.files import write_json
+from pipeline.artifacts.files import write_atomically, write_json
 from pipeline.artifacts.keys import digest_bytes
 from pipeline.artifacts.receipts import receipt_name, video_name
 from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
@@ -90,24 +91,34 @@ class Artifact:
                 self._create(path, spec)
 
     def _create(self, path: Path, spec: ArraySpec) -> None:
-        row_shape = spec.shape[1:]
-        row_bytes = int(np.prod(row_shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
-        chunk_frames = 1 if row_bytes >= SMALL_ROW_BYTES else self.shard_frames
         zarr.open_group(self.folder / "data", mode="a", zarr_format=3)
         zarr.open_group(path.parent, mode="a", zarr_format=3)
         with suppress(ContainsArrayError):  # another run created it meanwhile; overwriting would delete its shards
-            zarr.create_array(
-                path,
-                shape=spec.shape,
-                chunks=(chunk_frames, *row_shape),
-                shards=(self.shard_frames, *row_shape),
-                dtype=spec.dtype,
-                compressors=ZstdCodec(level=1, checksum=True),
-                fill_value=np.nan if np.dtype(spec.dtype).kind == "f" else 0,
-                dimension_names=spec.dimension_names,
-                attributes={"units": spec.units, "description": spec.description},
-            )
+            self._new_array(path, spec)
         flush(path / "zarr.json")
+
+    def _new_array(self, store: Path | MemoryStore, spec: ArraySpec) -> "zarr.Array[Any]":
+        row_shape = spec.shape[1:]
+        row_bytes = int(np.prod(row_shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+        return zarr.create_array(
+            store,
+            shape=spec.shape,
+            chunks=(1 if row_bytes >= SMALL_ROW_BYTES else self.shard_frames, *row_shape),
+            shards=(self.shard_frames, *row_shape),
+            dtype=spec.dtype,
+            compressors=ZstdCodec(level=1, checksum=True),
+            fill_value=np.nan if np.dtype(spec.dtype).kind == "f" else 0,
+            dimension_names=spec.dimension_names,
+            attributes={"units": spec.units, "description": spec.description},
+            # A chunk equal to the fill value is stored all the same, or a lost one could not be told from it.
+            config={"write_empty_chunks": True},
+        )
+
+    def _encode(self, shard: Shard, spec: ArraySpec, values: Array) -> bytes:
+        """Return the bytes of a shard's file. Encoded in memory, so that an old shard stays whole until the new one is."""
+        files: dict[str, Any] = {}
+        self._new_array(MemoryStore(files), spec)[shard.start : shard.stop] = values
+        return bytes(files["/".join(_shard_parts(shard.index, len(spec.shape)))].to_bytes())
 
     def write(self, shard: Shard, arrays: Mapping[str, Array], specs: tuple[ArraySpec, ...]) -> dict[str, str]:
         """Write one shard whole and return the checksum of each file, by path relative to the artifact.
@@ -124,15 +135,10 @@ class Artifact:
         for spec in specs:
             values = arrays[spec.name]
             _check_values(self.stage, shard, spec, values)
-            file = self._shard_file(shard.record, spec, shard.index)
-            file.unlink(missing_ok=True)  # never merge with what an interrupted run left
-            # A shard equal to the fill value must be stored all the same, or a lost one could not be told from it. Said
-            # for the whole process, because zarr 3.1 forgets ``config=`` when it opens an array that exists.
-            with zarr.config.set({"array.write_empty_chunks": True}):
-                array = zarr.open_array(self._array_path(shard.record, spec.name), mode="r+")
-            array[shard.start : shard.stop] = values
-            flush(file)  # the receipt must not reach the disk before what it vouches for
-            checksums[str(file.relative_to(self.folder))] = digest_bytes(file.read_bytes())
+            data = self._encode(shard, spec, values)
+            file = self._array_path(shard.record, spec.name).joinpath(*_shard_parts(shard.index, len(spec.shape)))
+            write_atomically(file, data)  # on disk when this returns: the receipt must not overtake what it vouches for
+            checksums[str(file.relative_to(self.folder))] = digest_bytes(data)
         return checksums
 
     def read(self, record: VideoRecord, name: str, length: int, start: int, stop: int) -> Array:
@@ -154,7 +160,7 @@ class Artifact:
         try:
             array = self._open(path)
             for shard in shards:
-                _require_file(path.joinpath("c", str(shard.index), *["0"] * (array.ndim - 1)))
+                _require_file(path.joinpath(*_shard_parts(shard.index, array.ndim)))
             return np.asarray(array[start:stop])
         except MemoryError:
             raise
@@ -180,8 +186,10 @@ class Artifact:
     def _array_path(self, record: VideoRecord, name: str) -> Path:
         return self.folder / "data" / video_name(record) / name
 
-    def _shard_file(self, record: VideoRecord, spec: ArraySpec, index: int) -> Path:
-        return self._array_path(record, spec.name).joinpath("c", str(index), *["0"] * (len(spec.shape) - 1))
+
+def _shard_parts(index: int, ndim: int) -> list[str]:
+    """Return where a Zarr array keeps a shard of all of a frame: c/INDEX/0/0 for three axes."""
+    return ["c", str(index), *["0"] * (ndim - 1)]
 
 
 def _check_values(stage: str, shard: Shard, spec: ArraySpec, values: Array) -> None:
