@@ -4,7 +4,10 @@ Added here, as a choice: it is told where it looks. What is normal depends on th
 and how fast they look), which a convolution cannot know beyond the reach of its padding.
 """
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHANNELS = (96, 128, 256, 256)
@@ -31,19 +34,40 @@ class Autoencoder(nn.Module):
             *_down(b, c, stride=(2, 2, 2)),
             *_down(c, d, stride=(2, 2, 2)),
         )
-        self.decoder = nn.Sequential(
-            *_up(d, c),
-            *_up(c, b),
-            *_up(b, a),
-            nn.ConvTranspose3d(a, channels, 3, stride=(1, 2, 2), padding=1, output_padding=(0, 1, 1)),
-            nn.Tanh(),
-        )
+        self.decoder = nn.Sequential(*_up(d, c), *_up(c, b), *_up(b, a))
+        self.output = nn.ConvTranspose3d(a, channels, 3, stride=(1, 2, 2), padding=1, output_padding=(0, 1, 1))
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """Return the reconstruction, (B, C, T, H, W) in -1..1; T a multiple of 8, H and W of 16."""
-        shown = with_place(clip_BCTHW) if self.place else clip_BCTHW
-        reconstruction: Tensor = self.decoder(self.encoder(shown))
+        hidden_BATHW = self.decoder(self.encoder(self._shown(clip_BCTHW)))
+        reconstruction: Tensor = self.output(hidden_BATHW).tanh()
         return reconstruction
+
+    def frames(self, clip_BCTHW: Tensor, index_K: Sequence[int]) -> Tensor:
+        """Return only these frames of the reconstruction, (B, C, K, H, W); in evaluation mode, the same as ``forward``.
+
+        The last layers work at full size and are slow; each frame of the output needs three frames of what precedes.
+        """
+        if self.training:
+            raise RuntimeError("frames() leaves frames out of the batch statistics: call eval() first")
+        convolution, *pointwise = self.decoder[-3:]
+        hidden_BATHW = convolution(self.decoder[:-3](self.encoder(self._shown(clip_BCTHW))))
+        last = hidden_BATHW.shape[2] - 1
+        blocks = []
+        for index in index_K:
+            block_BA3HW = hidden_BATHW[:, :, max(0, index - 1) : index + 2]
+            for layer in pointwise:
+                block_BA3HW = layer(block_BA3HW)
+            blocks.append(F.pad(block_BA3HW, (0, 0, 0, 0, int(index == 0), int(index == last))))
+        shown_KBA3HW = torch.cat(blocks).contiguous(memory_format=torch.channels_last_3d)
+        output = self.output
+        frame_KBC1HW = F.conv_transpose3d(
+            shown_KBA3HW, output.weight, output.bias, stride=(1, 2, 2), padding=(2, 1, 1), output_padding=(0, 1, 1)
+        )
+        return torch.cat(frame_KBC1HW.tanh().chunk(len(index_K)), dim=2)
+
+    def _shown(self, clip_BCTHW: Tensor) -> Tensor:
+        return with_place(clip_BCTHW) if self.place else clip_BCTHW
 
 
 def with_place(clip_BCTHW: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
 """From windows of 16 frames to what each frame's reconstruction says: errors per frame, per place and per region."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.config import CLIP_FRAMES
 from trainer.devices import Precision, autocast
@@ -94,17 +94,23 @@ def blur(map_Nhw: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
 
 
-def window_errors(network: nn.Module, windows: Iterable[Tensor], precision: Precision) -> dict[Tap, Errors]:
+class Reconstructor(Protocol):
+    """What an autoencoder has to be able to do for scoring."""
+
+    def frames(self, clip_BCTHW: Tensor, index_K: Sequence[int]) -> Tensor:
+        """Return some frames of the reconstruction, (B, C, K, H, W)."""
+
+
+def window_errors(network: Reconstructor, windows: Iterable[Tensor], precision: Precision) -> dict[Tap, Errors]:
     """Reconstruct batches of windows, (B, C, 16, H, W) each, and return the errors at both taps in the same order."""
+    index_K = list(TAPS.values())
     found: dict[Tap, list[tuple[Tensor, Tensor]]] = {tap: [] for tap in TAPS}
-    network.eval()
     with torch.inference_mode():
         for clip_BCTHW in windows:
             with autocast(precision, clip_BCTHW.device):
-                reconstruction_BCTHW = network(clip_BCTHW)
-            for tap, index in TAPS.items():
-                difference = reconstruction_BCTHW[:, :, index].float() - clip_BCTHW[:, :, index]
-                error_BHW = difference.square_().mean(1)
+                reconstruction_BCKHW = network.frames(clip_BCTHW, index_K)
+            error_BKHW = (reconstruction_BCKHW.float() - clip_BCTHW[:, :, index_K]).square_().mean(1)
+            for tap, error_BHW in zip(TAPS, error_BKHW.unbind(1), strict=True):
                 found[tap].append((error_BHW.mean((1, 2)), F.avg_pool2d(error_BHW[:, None], MAP_STRIDE)[:, 0]))
     return {
         tap: Errors(

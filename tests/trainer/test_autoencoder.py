@@ -46,6 +46,25 @@ def test_the_same_picture_at_two_places_differs_only_where_the_network_is_told_t
     assert torch.allclose(here, there, atol=1e-5) is not place
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("index_K", [(8, 15), (0, 7), (3,)])
+def test_single_frames_are_those_of_the_whole_reconstruction(channels: int, index_K: tuple[int, ...]) -> None:
+    network = make_autoencoder(channels=channels, width=0.1, place=True, seed=0, device=CPU)
+    clip = torch.randn(3, channels, 16, 32, 48)
+    network(clip)  # moves the running statistics off their start
+    network.eval()
+    with torch.inference_mode():
+        frames, whole = network.frames(clip, index_K), network(clip)
+    assert whole[:, :, list(index_K)].std() > 0.01
+    torch.testing.assert_close(frames, whole[:, :, list(index_K)], rtol=0, atol=1e-6)
+
+
+def test_single_frames_are_refused_during_training() -> None:
+    network = make_autoencoder(channels=1, width=0.1, seed=0, device=CPU)
+    with pytest.raises(RuntimeError, match=r"call eval\(\) first"):
+        network.frames(torch.zeros(1, 1, 16, 32, 32), (8,))
+
+
 def test_the_seed_decides_the_weights_and_leaves_other_random_numbers_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
