@@ -12,28 +12,31 @@ Floats = NDArray[np.float32]
 
 SURE, POSSIBLE = 9.0, 5.0
 """Thresholds in standard deviations of the noise: what surely differs, and what belongs to it if it touches that."""
+EDGE = 0.2
+"""Share of the difference beside it below which a pixel is the soft rim of an object: lens, resizing, coarse colour."""
 SHADOW = (0.55, 0.97)
 """A shadow dims brightness and colour alike, to this share of the background."""
 SHADOW_TINT = 4.0
 """Standard deviations by which a shadow's colour may differ from that of the dimmed background."""
 _QUARTILE = 0.3186  # lower quartile of the absolute value of a standard normal variable
+_NEIGHBOURS = np.ones((5, 5), np.uint8)
 _CELL = 16  # pixels; light is taken to change little over this
 
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """The empty scene: ``empty_HWC`` and the standard deviation ``noise_HWC`` of an unoccupied pixel, both float32.
+    """The empty scene: ``empty_CHW`` and the standard deviation ``noise_CHW`` of an unoccupied pixel, both float32.
 
     Channels are brightness in 0..255 and, for colour video, the two colour differences of YCrCb around 0.
     """
 
-    empty_HWC: Floats
-    noise_HWC: Floats
+    empty_CHW: Floats
+    noise_CHW: Floats
 
     @property
     def channels(self) -> int:
         """1 for grey video, stored in whichever way, and 3 for colour."""
-        return int(self.empty_HWC.shape[2])
+        return int(self.empty_CHW.shape[0])
 
 
 def learn_background(frames_NHWC: Bytes) -> Background:
@@ -43,72 +46,78 @@ def learn_background(frames_NHWC: Bytes) -> Background:
     a median would show people where a crowd passes. The noise comes from the lower quartile of differences, after changes
     of light were removed, and is limited, so that places where many pass do not count as noisy.
     """
-    opponent_NHWC = np.stack([_opponent(frame_HWC) for frame_HWC in frames_NHWC])
-    if not opponent_NHWC[..., 1:].any():
-        opponent_NHWC = opponent_NHWC[..., :1]
-    empty_HWC = _densest_value(opponent_NHWC)
-    difference_NHWC = np.stack([_difference(frame_HWC, empty_HWC)[0] for frame_HWC in opponent_NHWC.astype(np.float32)])
-    quartile_HWC = np.percentile(difference_NHWC, 25, axis=0).astype(np.float32)
-    noise_HWC = cv2.blur(quartile_HWC / _QUARTILE, (3, 3)).reshape(empty_HWC.shape)
-    usual_C = np.maximum(0.5, np.median(noise_HWC, axis=(0, 1)))
-    return Background(empty_HWC=empty_HWC, noise_HWC=np.clip(noise_HWC, usual_C, 3 * usual_C).astype(np.float32))
+    opponent_NCHW = np.stack([_opponent(frame_HWC) for frame_HWC in frames_NHWC])
+    if not opponent_NCHW[:, 1:].any():
+        opponent_NCHW = opponent_NCHW[:, :1]
+    empty_CHW = _densest_value(opponent_NCHW)
+    difference_NCHW = np.stack([_difference(frame_CHW, empty_CHW)[0] for frame_CHW in opponent_NCHW.astype(np.float32)])
+    quartile_CHW = np.percentile(difference_NCHW, 25, axis=0).astype(np.float32)
+    noise_CHW = np.stack([cv2.blur(quartile_HW / _QUARTILE, (3, 3)) for quartile_HW in quartile_CHW])
+    usual_C11 = np.maximum(0.5, np.median(noise_CHW, axis=(1, 2), keepdims=True))
+    return Background(empty_CHW=empty_CHW, noise_CHW=np.clip(noise_CHW, usual_C11, 3 * usual_C11).astype(np.float32))
 
 
 def foreground(frame_HWC: Bytes, background: Background) -> Bools:
     """Return (H, W) bool, True where a frame (H, W, C) uint8 shows something that is not the empty scene.
 
-    A pixel counts if it differs by :data:`POSSIBLE` standard deviations and hangs together with one that differs by
-    :data:`SURE`. In colour, pixels that are merely dimmed are left out as shadow (Horprasert et al. 1999).
+    A pixel counts if it differs by :data:`POSSIBLE` standard deviations, and by :data:`EDGE` of what pixels beside it do,
+    and hangs together with one that differs by :data:`SURE`. In colour, pixels that are merely dimmed are left out as
+    shadow (Horprasert et al. 1999).
     """
-    opponent_HWC = _opponent(frame_HWC)[..., : background.channels].astype(np.float32)
-    difference_HWC, expected_HWC = _difference(opponent_HWC, background.empty_HWC)
-    score_HW = (difference_HWC / background.noise_HWC).max(axis=-1)
+    opponent_CHW = _opponent(frame_HWC)[: background.channels].astype(np.float32)
+    difference_CHW, expected_CHW = _difference(opponent_CHW, background.empty_CHW)
+    score_HW = (difference_CHW / background.noise_CHW).max(axis=0)
     if background.channels == 3:
-        score_HW[_shadow(opponent_HWC, expected_HWC, background.noise_HWC)] = 0
-    return _hysteresis(score_HW > POSSIBLE, score_HW > SURE)
+        score_HW[_shadow(opponent_CHW, expected_CHW, background.noise_CHW)] = 0
+    beside_HW = cv2.dilate(score_HW, _NEIGHBOURS)
+    return _hysteresis(score_HW > np.maximum(POSSIBLE, EDGE * beside_HW), score_HW > SURE)
 
 
 def _opponent(frame_HWC: Bytes) -> NDArray[np.int16]:
-    """Return brightness and the two colour differences around 0, (H, W, 3) int16, or brightness alone."""
+    """Return brightness and the two colour differences around 0, (3, H, W) int16, or brightness alone."""
     if frame_HWC.shape[-1] == 1:
-        return frame_HWC.astype(np.int16)
-    return cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2YCrCb).astype(np.int16) - np.array([0, 128, 128], np.int16)
+        return frame_HWC.transpose(2, 0, 1).astype(np.int16)
+    planes = cv2.split(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2YCrCb))
+    return np.stack(planes).astype(np.int16) - np.array([0, 128, 128], np.int16)[:, None, None]
 
 
-def _densest_value(values_NHWC: NDArray[np.int16]) -> Floats:
+def _densest_value(values_NCHW: NDArray[np.int16]) -> Floats:
     """Return the mean of the shortest interval that holds a third of the values of a pixel, and of all close to it."""
-    sorted_NHWC = np.sort(values_NHWC, axis=0)
-    third = max(1, len(values_NHWC) // 3)
-    start_1HWC = np.argmin(sorted_NHWC[third:] - sorted_NHWC[:-third], axis=0, keepdims=True)
-    low_1HWC = np.take_along_axis(sorted_NHWC, start_1HWC, axis=0) - 2
-    high_1HWC = np.take_along_axis(sorted_NHWC, start_1HWC + third, axis=0) + 2
-    close_NHWC = (sorted_NHWC >= low_1HWC) & (sorted_NHWC <= high_1HWC)
-    return np.asarray(np.mean(sorted_NHWC, axis=0, where=close_NHWC, dtype=np.float32), np.float32)
+    sorted_NCHW = np.sort(values_NCHW, axis=0)
+    third = max(1, len(values_NCHW) // 3)
+    start_1CHW = np.argmin(sorted_NCHW[third:] - sorted_NCHW[:-third], axis=0, keepdims=True)
+    low_1CHW = np.take_along_axis(sorted_NCHW, start_1CHW, axis=0) - 2
+    high_1CHW = np.take_along_axis(sorted_NCHW, start_1CHW + third, axis=0) + 2
+    close_NCHW = (sorted_NCHW >= low_1CHW) & (sorted_NCHW <= high_1CHW)
+    return np.asarray(np.mean(sorted_NCHW, axis=0, where=close_NCHW, dtype=np.float32), np.float32)
 
 
-def _difference(opponent_HWC: Floats, empty_HWC: Floats) -> tuple[Floats, Floats]:
-    """Return the smoothed absolute difference, and the background in the light of this frame, both (H, W, C)."""
-    expected_HWC = empty_HWC * _light(opponent_HWC[..., 0], empty_HWC[..., 0])[..., None]
-    difference_HWC = cv2.GaussianBlur(cv2.absdiff(opponent_HWC, expected_HWC), (3, 3), 0.7)
-    return np.asarray(difference_HWC, np.float32).reshape(empty_HWC.shape), expected_HWC
+def _difference(opponent_CHW: Floats, empty_CHW: Floats) -> tuple[Floats, Floats]:
+    """Return the smoothed absolute difference, and the background in the light of this frame, both (C, H, W)."""
+    expected_CHW = empty_CHW * _light(opponent_CHW[0], empty_CHW[0])
+    return _smoothed(np.abs(opponent_CHW - expected_CHW)), expected_CHW
+
+
+def _smoothed(planes_CHW: Floats) -> Floats:
+    return np.stack([cv2.GaussianBlur(plane_HW, (3, 3), 0.7) for plane_HW in planes_CHW])
 
 
 def _light(frame_HW: Floats, empty_HW: Floats) -> Floats:
     """Return (H, W) float32, by how much the light changed: medians over coarse cells, which people do not move."""
     height, width = frame_HW.shape
-    rows, columns = height // _CELL, width // _CELL
-    ratio_HW = (frame_HW[::2, ::2] + 1) / (empty_HW[::2, ::2] + 1)
     half = _CELL // 2
+    ratio_HW = (frame_HW[::2, ::2] + 1) / (empty_HW[::2, ::2] + 1)
+    rows, columns = ratio_HW.shape[0] // half, ratio_HW.shape[1] // half
     cells = ratio_HW[: rows * half, : columns * half].reshape(rows, half, columns, half).transpose(0, 2, 1, 3)
     gain = np.median(cells.reshape(rows, columns, -1), axis=-1).astype(np.float32)
     gain = cv2.blur(cv2.medianBlur(gain, 5), (3, 3))
     return np.asarray(cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _shadow(opponent_HWC: Floats, expected_HWC: Floats, noise_HWC: Floats) -> Bools:
-    dimmed_HW = opponent_HWC[..., 0] / np.maximum(expected_HWC[..., 0], 1)
-    tint_HW2 = cv2.absdiff(opponent_HWC[..., 1:], expected_HWC[..., 1:] * dimmed_HW[..., None])
-    tint_HW = (cv2.GaussianBlur(tint_HW2, (3, 3), 0.7) / noise_HWC[..., 1:]).max(axis=-1)
+def _shadow(opponent_CHW: Floats, expected_CHW: Floats, noise_CHW: Floats) -> Bools:
+    dimmed_HW = opponent_CHW[0] / np.maximum(expected_CHW[0], 1)
+    tint_2HW = np.abs(opponent_CHW[1:] - expected_CHW[1:] * dimmed_HW)
+    tint_HW = (_smoothed(tint_2HW) / noise_CHW[1:]).max(axis=0)
     return np.asarray((dimmed_HW > SHADOW[0]) & (dimmed_HW < SHADOW[1]) & (tint_HW < SHADOW_TINT), np.bool_)
 
 

@@ -20,6 +20,7 @@ READ_FRAMES = 128
 """Frames in memory at once."""
 _MOVED = 0.02  # of the frame's diagonal: what stays within this does not move
 _WIDE = 0.7  # width over height from which on a silhouette looks like several people side by side
+_BULKY = 1.8  # the same for its area, compared with the smaller ones of those whose feet are as far down the frame
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class _Run:
     track: Track
     start: int
     stop: int
-    width_over_height: float
+    crowd: float
+    """How much it looks like several people: 0 = like one."""
 
 
 def moving_objects(
@@ -69,7 +71,7 @@ def find_tracks(read_frames: Reader, read_flow: Reader, frames: int, min_area: f
     """Return every object that could be followed, in order of appearance."""
     sample = np.unique(np.linspace(0, frames - 1, min(frames, BACKGROUND_FRAMES)).astype(int))
     background = learn_background(np.concatenate([_bytes(read_frames(i, i + 1)) for i in map(int, sample)]))
-    height, width = background.empty_HWC.shape[:2]
+    height, width = background.empty_CHW.shape[1:]
     min_pixels = max(4, round(min_area * height * width))
     tracker = Tracker(min_pixels)
     for frame_HWC, flow_2HW in _pairs(read_frames, read_flow, frames):
@@ -92,8 +94,8 @@ def _bytes(frames_NHWC: NDArray[np.generic]) -> Bytes:
 
 
 def _cleaned(foreground_HW: Bools, min_pixels: int) -> Bools:
-    """Join what lies a pixel apart, as limbs do, and drop specks."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (1, 3))
+    """Join what lies a little apart, one above the other, as head, trunk and legs do, and drop specks."""
+    kernel = np.ones((2 * (len(foreground_HW) // 100) + 1, 1), np.uint8)
     closed_HW = cv2.morphologyEx(foreground_HW.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
     count, labels_HW, stats, _ = cv2.connectedComponentsWithStats(closed_HW, connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] >= max(3, min_pixels // 4)
@@ -105,24 +107,40 @@ def usable_runs(tracks: list[Track], shape: tuple[int, int], settings: MasksSett
     """Return where each object that moves has a silhouette within the limits of area."""
     pixels = shape[0] * shape[1]
     low, high = settings.min_area * pixels, settings.max_area * pixels
-    runs = []
+    found: list[tuple[int, Track, int, int]] = []
     for number, track in enumerate(tracks):
         if track.travelled() < _MOVED * np.hypot(*shape):
             continue
         fits = np.array([low <= silhouette.area <= high for silhouette in track.silhouettes])
         edges = np.flatnonzero(np.diff(np.concatenate([[False], fits, [False]])))
-        for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            sizes = [silhouette.pixels_HW.shape for silhouette in track.silhouettes[start:stop]]
-            shapely = float(np.median([width / height for height, width in sizes]))
-            runs.append(_Run(number, track, track.first + int(start), track.first + int(stop), shapely))
-    return runs
+        stretches = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+        found += [(number, track, start, stop) for start, stop in stretches]
+    crowds = _crowds([track.silhouettes[start:stop] for _, track, start, stop in found], shape[0])
+    return [
+        _Run(number, track, track.first + start, track.first + stop, crowd)
+        for (number, track, start, stop), crowd in zip(found, crowds, strict=True)
+    ]
+
+
+def _crowds(runs: list[list[Silhouette]], height: int) -> list[float]:
+    """Return for each run how much wider than a person, or larger than others at its place, its silhouettes are."""
+    if not runs:
+        return []
+    foot_N = np.array([np.median([one.top + one.pixels_HW.shape[0] for one in run]) for run in runs])
+    area_N = np.array([np.median([one.area for one in run]) for run in runs])
+    wide_N = np.array([np.median([one.pixels_HW.shape[1] / one.pixels_HW.shape[0] for one in run]) for run in runs])
+    frames_N = np.array([len(run) for run in runs])  # fragments last a few frames and must not pass for small people
+    beside_NN = np.abs(foot_N - foot_N[:, None]) <= 0.08 * height
+    usual_N = np.array([np.percentile(np.repeat(area_N, beside_N * frames_N), 33) for beside_N in beside_NN])
+    crowd_N = np.maximum(np.maximum(wide_N / _WIDE, area_N / usual_N / _BULKY) - 1, 0)
+    return [float(crowd) for crowd in crowd_N]
 
 
 def choose(runs: list[_Run], frames: int, hold: int, rng: np.random.Generator) -> Iterator[_Run]:
     """Yield stretches of runs that follow one another, so that all objects get their turn.
 
-    Among those that can be followed for ``hold`` frames, the one that was shown least is next; narrow silhouettes come
-    before wide ones, which are often several people; chance decides between the rest.
+    Among those that can be followed for ``hold`` frames, the one that was shown least is next; what looks like one
+    person comes before what looks like several; chance decides between the rest.
     """
     shown: dict[int, int] = {}
     frame = 0
@@ -135,15 +153,16 @@ def choose(runs: list[_Run], frames: int, hold: int, rng: np.random.Generator) -
         lasting = [run for run in there if run.stop - frame >= needed]
         if lasting:
             cost = [
-                shown.get(run.number, 0) + 8 * hold * max(0.0, run.width_over_height - _WIDE) + rng.uniform(0, hold)
+                shown.get(run.number, 0) + 12 * hold * run.crowd + rng.uniform(0, hold)
                 for run in lasting
             ]
             run = lasting[int(np.argmin(cost))]
             stop = min(run.stop, frame + int(rng.integers(hold, 2 * hold + 1)))
+            stop = run.stop if frames - stop < hold else stop
         else:
             run = max(there, key=lambda run: (run.stop, -run.number))
             stop = min([run.stop, *(run.start for run in runs if run.start > frame and run.stop - run.start >= hold)])
-        yield _Run(run.number, run.track, frame, stop, run.width_over_height)
+        yield _Run(run.number, run.track, frame, stop, run.crowd)
         shown[run.number] = shown.get(run.number, 0) + stop - frame
         frame = stop
 

@@ -13,6 +13,8 @@ _REACH = 2  # pixels by which a silhouette may grow over its prediction while it
 _MERGED = 1.6  # a region this much larger than the object holds something else too
 _LOST = 0.4  # an object that shrinks below this share of its usual area is hidden
 _MEMORY = 8  # frames over which an object's usual area is taken
+_GROUP = 0.4  # what comes apart into pieces, the smaller this share of the larger, was a group
+_YOUNG = 12  # frames in which an object may still be coming into view, in parts
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class _Followed:
     areas: list[int]
 
     @property
+    def age(self) -> int:
+        """Frames since it appeared."""
+        return len(self.track.silhouettes)
+
+    @property
     def usual_area(self) -> float:
         return float(np.median(self.areas[-_MEMORY:]))
 
@@ -87,6 +94,8 @@ class Tracker:
         predicted = [_predict(followed, flow_2HW) for followed in self._active]
         count, labels_HW = cv2.connectedComponents(foreground_HW.astype(np.uint8), connectivity=8)
         claims = _claims(predicted, np.asarray(labels_HW, np.int32), count)
+        parts = self._join_parts(claims, predicted)
+        parts |= self._part_groups(claims, np.asarray(labels_HW, np.int32))
         masks = [np.zeros_like(foreground_HW) for _ in predicted]
         born: list[Bools] = []
         for label in range(1, count):
@@ -95,10 +104,46 @@ class Tracker:
             rest_HW = self._share_out(region_HW, owners, predicted, masks)
             born += self._large_parts(rest_HW, whole=not owners)
         shared = {owner for owners in claims.values() if len(owners) > 1 for owner in owners}
-        kept = [self._update(number, masks[number], number in shared) for number in range(len(predicted))]
+        kept = [
+            number not in parts and self._update(number, masks[number], number in shared)
+            for number in range(len(predicted))
+        ]
         self._active = [followed for followed, keep in zip(self._active, kept, strict=True) if keep]
         self._begin(born)
         self._frame += 1
+
+    def _join_parts(self, claims: dict[int, list[int]], predicted: list[Bools]) -> set[int]:
+        """End objects that are parts of older ones, head and legs of one person; return them, taken out of ``claims``."""
+        parts: set[int] = set()
+        for owners in claims.values():
+            for younger in sorted(owners, key=lambda owner: self._active[owner].age):
+                if self._active[younger].age > _YOUNG:
+                    break
+                others = [owner for owner in owners if owner != younger and owner not in parts]
+                if any(_one_body(predicted[younger], predicted[other]) for other in others):
+                    parts.add(younger)
+            owners[:] = [owner for owner in owners if owner not in parts]
+        return parts
+
+    def _part_groups(self, claims: dict[int, list[int]], labels_HW: NDArray[np.int32]) -> set[int]:
+        """Give up regions beside the main one of an object; return those that were groups, taken out of ``claims``."""
+        groups: set[int] = set()
+        for owner in range(len(self._active)):
+            regions = [labels_HW == label for label, owners in claims.items() if owners == [owner]]
+            labels = [label for label, owners in claims.items() if owners == [owner]]
+            if len(labels) < 2:
+                continue
+            areas = [int(np.count_nonzero(region_HW)) for region_HW in regions]
+            main = int(np.argmax(areas))
+            for label, region_HW, area in zip(labels, regions, areas, strict=True):
+                if label == labels[main] or area < self._min_pixels or _one_body(regions[main], region_HW):
+                    continue
+                claims[label] = []
+                if area >= _GROUP * areas[main]:
+                    groups.add(owner)
+        for owners in claims.values():
+            owners[:] = [owner for owner in owners if owner not in groups]
+        return groups
 
     def _share_out(
         self, region_HW: Bools, owners: list[int], predicted: list[Bools], masks: list[Bools]
@@ -107,7 +152,8 @@ class Tracker:
         if not owners:
             return region_HW
         alone = len(owners) == 1
-        if alone and np.count_nonzero(region_HW) <= _MERGED * self._active[owners[0]].usual_area:
+        first = self._active[owners[0]]
+        if alone and (first.age <= _YOUNG or np.count_nonzero(region_HW) <= _MERGED * first.usual_area):
             masks[owners[0]] |= region_HW
             return np.zeros_like(region_HW)
         distance_NHW = np.stack([_distance(predicted[owner]) for owner in owners])
@@ -180,6 +226,20 @@ def _claims(predicted: list[Bools], labels_HW: NDArray[np.int32], count: int) ->
             if label > 0 and covered[label] > 0:
                 claims.setdefault(int(label), []).append(number)
     return claims
+
+
+def _one_body(first_HW: Bools, second_HW: Bools) -> bool:
+    """Say whether two touching masks look like one person: one above the other, together of a person's proportions."""
+    if not first_HW.any() or not second_HW.any():
+        return False
+    (left, top, width, height), (left2, top2, width2, height2) = (
+        cv2.boundingRect(mask_HW.view(np.uint8)) for mask_HW in (first_HW, second_HW)
+    )
+    beside = min(left + width, left2 + width2) - max(left, left2)
+    level = min(top + height, top2 + height2) - max(top, top2)
+    wide = max(left + width, left2 + width2) - min(left, left2)
+    high = max(top + height, top2 + height2) - min(top, top2)
+    return beside >= 0.6 * min(width, width2) and level <= 0.5 * min(height, height2) and wide <= high <= 4 * wide
 
 
 def _distance(mask_HW: Bools) -> Floats:
