@@ -4,7 +4,7 @@ import fnmatch
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,48 +148,66 @@ class Run:
         from pipeline.execution.runner import forget
 
         chosen = self._choose(name)
-        needed = self._incomplete_upstream(name)
+        needed = self._missing_upstream(name, set(chosen))
+        self._check_upstream(needed, name)
         for stage in (*needed, name):
             self._workspace.stages[stage].check()
-        for stage in needed:
-            self._make(stage, [record for record in self._workspace.records_of(stage) if record in chosen])
+        for stage, records in needed.items():
+            self._make(stage, records)
         if self.failures and isinstance(self._workspace.stages[name], FolderStage):
             fail(UPSTREAM, f"{name} needs every video of {', '.join(needed)}:\n" + "\n".join(self.failures))
         if self._options.force and not self._options.dry_run:
             forget(self._workspace, name, chosen)
-        self._make(name, chosen)
+        self._make(name, set(chosen))
 
     def _choose(self, name: str) -> list[VideoRecord]:
         """Return the videos that were asked for; a whole-split stage needs them all."""
-        pattern, whole = self._options.videos, isinstance(self._workspace.stages[name], FolderStage)
-        if whole and pattern != "*":
+        pattern, records = self._options.videos, self._workspace.records_of(name)
+        if pattern != "*" and isinstance(self._workspace.stages[name], FolderStage):
             fail(USAGE, f"--videos: {name} works on whole splits; leave it out")
-        records = self._workspace.records if whole else self._workspace.records_of(name)
         chosen = [record for record in records if fnmatch.fnmatchcase(record.id, pattern)]
         if not chosen:
             splits = " or ".join(self._workspace.stages[name].splits)
             fail(USAGE, f"--videos {pattern!r} matches none of the {len(records)} videos that {name} covers ({splits})")
         return chosen
 
-    def _incomplete_upstream(self, name: str) -> list[str]:
-        """Return what must be made first; a costly stage among it ends the command unless ``--upstream`` was given."""
+    def _check_upstream(self, needed: Iterable[str], name: str) -> None:
+        """End the command if a costly stage is missing upstream, unless ``--upstream`` was given."""
         from pipeline.artifacts.plan import make_plan
 
-        plans = [make_plan(self._workspace, needed) for needed in self._workspace.upstream_of(name)]
-        missing = [plan for plan in plans if not plan.complete]
-        costly = [plan for plan in missing if self._workspace.stages[plan.stage].costly]
-        if costly and not self._options.upstream:
-            states = "\n".join(f"  {plan.stage}: {plan.state} ({plan.why})" for plan in costly)
-            commands = dict.fromkeys(f"stpa {self._workspace.stages[plan.stage].made_by}" for plan in costly)
-            fail(UPSTREAM, f"{name} needs what is not complete:\n{states}\nrun {', '.join(commands)}, or add --upstream")
-        return [plan.stage for plan in missing]
+        costly = [stage for stage in needed if self._workspace.stages[stage].costly]
+        if not costly or self._options.upstream:
+            return
+        plans = [make_plan(self._workspace, stage) for stage in costly]
+        states = "\n".join(f"  {plan.stage}: {plan.state} ({plan.why})" for plan in plans)
+        commands = dict.fromkeys(f"stpa {self._workspace.stages[stage].made_by}" for stage in costly)
+        fail(UPSTREAM, f"{name} needs what is not complete:\n{states}\nrun {', '.join(commands)}, or add --upstream")
 
-    def _make(self, name: str, records: Sequence[VideoRecord]) -> None:
+    def _missing_upstream(self, name: str, records: set[VideoRecord]) -> dict[str, set[VideoRecord]]:
+        """Return which stages these videos need made first, and for which videos, in an order that can be run.
+
+        What a complete stage was made of is not asked for: it may be gone.
+        """
+        from pipeline.artifacts.plan import make_plan
+
+        found: dict[str, set[VideoRecord]] = {}
+        for upstream in self._workspace.stages[name].upstream:
+            plan = make_plan(self._workspace, upstream)
+            needed = {shard.record for shard in plan.missing} & records
+            if plan.folder_missing:
+                needed = set(self._workspace.records_of(upstream))
+            if needed:
+                found[upstream] = found.get(upstream, set()) | needed
+                for stage, more in self._missing_upstream(upstream, needed).items():
+                    found[stage] = found.get(stage, set()) | more
+        return {stage: found[stage] for stage in self._workspace.stages if stage in found}
+
+    def _make(self, name: str, records: Collection[VideoRecord]) -> None:
         from pipeline.artifacts.plan import make_plan
         from pipeline.execution.runner import run_folder, run_shards
 
-        plan, wanted = make_plan(self._workspace, name), set(records)
-        shards = [shard for shard in plan.missing if shard.record in wanted]
+        plan = make_plan(self._workspace, name)
+        shards = [shard for shard in plan.missing if shard.record in records]
         if not shards and not plan.folder_missing:
             click.echo(f"{name}: nothing to do, {plan.shards_done} of {plan.shards} shards are there", err=True)
             return
