@@ -73,8 +73,11 @@ class Mixup:
             return None
         clip_THW2 = data.flow_NHW2[start : start + CLIP_FRAMES].float()
         other_THW2 = self.other(data, clip_THW2, found, random)
-        lam = random.beta(self._alpha, self._alpha)
-        return mix(clip_THW2, other_THW2, found, lam)
+        return mix(clip_THW2, other_THW2, found, self.lam(random))
+
+    def lam(self, random: np.random.Generator) -> float:
+        """Return how much of the clip's own flow stays, 0..1."""
+        return random.beta(self._alpha, self._alpha)
 
     def other(
         self, data: TrainingData, clip_THW2: Tensor, found: Silhouette, random: np.random.Generator
@@ -96,11 +99,15 @@ class MixupInPlace(Mixup):
 
 
 class ChangedMotion(Mixup):
-    """Temporal: mixup with motion of unusual speed or direction.
+    """Temporal: motion of unusual speed or direction instead of the object's own.
 
     Six in ten: the object's own motion, 1.3 to 4 times as fast. Two: one rigid motion, 1 to 4 times as fast as its mean.
     Two: its own motion turned by 30 to 330 degrees and scaled by 0 (it stops) to 3.
     """
+
+    def lam(self, random: np.random.Generator) -> float:
+        """Keep nothing: lam near 1, which Beta(0.4, 0.4) often draws, would call normal motion abnormal."""
+        return 0.0
 
     def other(
         self, data: TrainingData, clip_THW2: Tensor, found: Silhouette, random: np.random.Generator

@@ -78,6 +78,21 @@ def test_mixup_uses_one_lam_for_the_whole_clip() -> None:
     assert lam_M.max() - lam_M.min() < 1e-3
 
 
+def test_changed_motion_is_never_the_objects_own() -> None:
+    data = load(make_training(1))
+    _, make = make_pseudo_anomalies(small_settings(temporal_pa="motion"))
+    own_THW2 = data.flow_NHW2[:CLIP_FRAMES].float()
+    inside_THW = data.mask_NHW[torch.from_numpy(data.origin_N[:CLIP_FRAMES])]
+    speeds = []
+    for seed in range(60):
+        clip = make(data, 0, np.random.default_rng(seed))
+        assert clip is not None
+        assert (clip - own_THW2)[inside_THW].norm(dim=-1).mean() > 0.1  # pixels per frame; its own motion is 1
+        speeds.append(float(clip[inside_THW].norm(dim=-1).mean()))
+    assert min(speeds) < 0.7
+    assert max(speeds) > 3
+
+
 def test_inpainting_replaces_the_frames_of_the_object_and_no_others() -> None:
     data = load(street_seen_in_part())
     before = data.frames_NHWC.clone()
