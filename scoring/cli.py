@@ -1,0 +1,28 @@
+"""The scorer's subcommand, and how its results are printed."""
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.cli import stage_command
+
+
+def show(folder: Path, as_json: bool) -> None:
+    """Print the results in an evaluation's folder on stdout: the table, or the one object of metrics.json.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder holds no evaluation.
+    """
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    if as_json:
+        click.echo(json.dumps(metrics, indent=1))
+        return
+    click.echo((folder / "table.txt").read_text(encoding="utf-8").rstrip())
+    click.echo(f"picture: {folder / 'picture.png'}")
+
+
+SUMMARY = "Score the test split; compare the scores with its labels and with trivial baselines."
+evaluate = stage_command("eval", summary=SUMMARY, show=show)

@@ -1,0 +1,127 @@
+"""The work of the eval stage: every test video measured, scored, compared with its labels and shown."""
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import Config
+from pipeline.contract import DataError, Inputs, Labels, Report, VideoRecord
+from pipeline.files import write_json
+from scoring.baselines import trivial_scores
+from scoring.measure import Detector, Measured, measure_video, refuse_short
+from scoring.picture import draw_picture
+from scoring.protocols import PROTOCOLS, Protocol
+from scoring.scores import FUSED, ProtocolScores, fusion_weights, score_video
+from scoring.store import write_scores
+from scoring.summary import Peak, VideoResult, summarise
+from scoring.table import format_table
+
+METRICS, TABLE, PICTURE = "metrics.json", "table.txt", "picture.png"
+PACKAGES = ("stpa", "torch", "numpy", "scikit-learn")
+
+
+def evaluate(
+    detector: Detector, inputs: Inputs, config: Config, out: Path, report: Report, origin: dict[str, Any]
+) -> dict[str, Any]:
+    """Score the test split, write everything below ``out`` and return the content of metrics.json.
+
+    ``origin`` says which model and settings these numbers belong to; it becomes part of the metrics.
+
+    Raises
+    ------
+    DataError
+        There is no test video, one is shorter than a clip, or its labels do not fit its frames.
+    MissingScoreError
+        A frame that has to have a score has none.
+    """
+    protocols = [PROTOCOLS[name] for name in config.eval.protocols]
+    results = score_test_split(detector, inputs, config, protocols, report)
+    weights = {protocol.name: fusion_weights(detector, protocol, config.eval.pooling) for protocol in protocols}
+    metrics = {
+        "dataset": config.dataset.name,
+        "pooling": config.eval.pooling,
+        "primary": protocols[0].name,
+        **summarise(results, protocols, weights),
+        **origin,
+        "versions": versions(),
+    }
+    write_scores(out, results)
+    write_json(out / METRICS, metrics)
+    (out / TABLE).write_text(format_table(metrics) + "\n", encoding="utf-8")
+    report("picture", 0, 1)
+    draw_picture(out / PICTURE, results, inputs, shown_protocol(protocols), config.dataset.name)
+    report("picture", 1, 1)
+    return metrics
+
+
+def score_test_split(
+    detector: Detector, inputs: Inputs, config: Config, protocols: Sequence[Protocol], report: Report
+) -> list[VideoResult]:
+    """Return what is kept of every test video, in the order of their ids; one video's arrays in memory at a time."""
+    records = inputs.videos("test")
+    if not records:
+        raise DataError("expected at least one test video, found none; see dataset.root and stpa data check")
+    for record in records:  # before anything costly is done
+        refuse_short(record)
+    total = sum(record.num_frames for record in records)
+    results: list[VideoResult] = []
+    for record in records:
+        report("frames scored", sum(result.record.num_frames for result in results), total)
+        results.append(_score_one(detector, inputs, config, protocols, record))
+    report("frames scored", total, total)
+    return results
+
+
+def _score_one(
+    detector: Detector, inputs: Inputs, config: Config, protocols: Sequence[Protocol], record: VideoRecord
+) -> VideoResult:
+    measured, motion_PM = measure_video(detector, inputs, record, batch_size=config.eval.batch_size)
+    scores = {
+        protocol.name: score_video(record, measured[protocol.tap], protocol, detector, config.eval.pooling)
+        for protocol in protocols
+    }
+    shown = shown_protocol(protocols)
+    return VideoResult(
+        record=record,
+        labels=_labels(inputs, record),
+        protocols=scores,
+        trivial=trivial_scores(record.id, motion_PM),
+        peak=_peak(scores[shown.name], measured[shown.tap]),
+    )
+
+
+def shown_protocol(protocols: Sequence[Protocol]) -> Protocol:
+    """Return the protocol whose scores the picture shows: one of which the values of different videos compare."""
+    return min(protocols, key=lambda protocol: protocol.per_video)
+
+
+def _labels(inputs: Inputs, record: VideoRecord) -> Labels | None:
+    labels = inputs.labels(record)
+    if labels is not None and labels.frame_T.shape != (record.num_frames,):
+        raise DataError(
+            f"{labels.source}: expected {record.num_frames} labels for test video {record.id}, "
+            f"found {labels.frame_T.shape}; labels and frames must be of the same release of the dataset"
+        )
+    return labels
+
+
+def _peak(scores: ProtocolScores, measured: Measured) -> Peak:
+    row = int(np.argmax(scores.score[FUSED]))
+    return Peak(
+        frame_index=int(measured.frame_index_N[row]),
+        maps={name: map_Nhw[row].copy() for name, map_Nhw in measured.maps.items()},
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that numbers may depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found

@@ -1,0 +1,45 @@
+"""The eval stage: model bundle and artifacts of the test split in; scores, metrics, a table and a picture out."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pipeline.config import ConfigError
+from pipeline.contract import FolderStage, Inputs, Report, Split
+
+
+class EvalStage(FolderStage):
+    """Scores every test frame, compares the scores with the labels and with trivial baselines, and shows them."""
+
+    name = "eval"
+    version = 1
+    upstream = ("frames", "flows", "features-normal", "train")
+    splits: ClassVar[tuple[Split, ...]] = ("test",)
+    needs_labels = True
+
+    def settings(self) -> dict[str, Any]:
+        """Return the [eval] section."""
+        return self.config.eval.determining()
+
+    def check(self) -> None:
+        """Raise ConfigError for a device that is not there."""
+        from trainer.devices import pick_device
+
+        try:
+            pick_device(self.config.eval.device)
+        except ValueError as error:
+            raise ConfigError(f"eval.{error}") from error
+
+    def run(self, inputs: Inputs, out: Path, report: Report) -> None:
+        """Write ``scores.zarr``, ``metrics.json``, ``table.txt`` and ``picture.png``."""
+        from scoring.evaluate import evaluate
+        from trainer.bundle import load_bundle
+        from trainer.devices import pick_device
+
+        bundle = load_bundle(inputs.folder("train"), pick_device(self.config.eval.device))
+        origin = {
+            "artifact": out.parent.name,  # eval-<key>; the runner lets a stage write beside nothing but its artifact
+            "model": inputs.folder("train").parent.name,
+            "seed": bundle.info.settings.seed,
+            "device": str(bundle.device),
+        }
+        evaluate(bundle, inputs, self.config, out, report, origin)
