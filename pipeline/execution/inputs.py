@@ -44,5 +44,5 @@ class StoredInputs:
         """Return the complete folder that a whole-split stage left behind."""
         source = self._workspace.stages[stage]
         if not isinstance(source, FolderStage) or not make_plan(self._workspace, stage).complete:
-            raise MissingShardError(f"{stage}: expected a complete artifact, found none; run: stpa {stage}")
+            raise MissingShardError(f"{stage}: expected a complete artifact, found none; run: stpa {source.made_by}")
         return self._workspace.artifact(stage).folder / f"data-{self._workspace.input_digest(source)}"
