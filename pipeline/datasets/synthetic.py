@@ -10,6 +10,7 @@
         labels/tracks/ID.txt     track,frame,x1,y1,x2,y2: boxes of anomalous actors from 0, both corners inside
 """
 
+import json
 from collections.abc import Sequence
 
 from pipeline.contract import DataError, Labels, Video
@@ -22,13 +23,16 @@ class SyntheticDataset(FolderDataset):
     kind = "synthetic"
 
     def videos(self) -> Sequence[Video]:
-        """See :meth:`Dataset.videos`."""
-        if not (self.root / "dataset.json").is_file():
+        """See :meth:`Dataset.videos`; a dataset whose writing was interrupted is refused."""
+        listed = self._listed()
+        videos = super().videos()
+        found = {video.id for video in videos}
+        if missing := sorted(listed - found):
             raise DataError(
-                f"{self.root}: expected dataset.json of a synthetic dataset, found none; "
-                f"write one with: stpa data synth --set dataset.root={self.root}"
+                f"{self.root}: expected the {len(listed)} videos that dataset.json lists, found no {missing[0]}; "
+                f"write it anew with: stpa data synth --set dataset.root={self.root}"
             )
-        return super().videos()
+        return videos
 
     def labels(self, video: Video, num_frames: int) -> Labels | None:
         """See :meth:`Dataset.labels`; every test video has labels."""
@@ -37,3 +41,15 @@ class SyntheticDataset(FolderDataset):
             path = self.root / "labels" / "frames" / f"{video.id}.npy"
             raise DataError(f"{path}: expected the labels of {video.id}, found none; write the dataset anew")
         return found
+
+    def _listed(self) -> set[str]:
+        """Return the ids in dataset.json, which is written last."""
+        path = self.root / "dataset.json"
+        remedy = f"write one with: stpa data synth --set dataset.root={self.root}"
+        try:
+            videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
+            return {str(video["id"]) for split in ("train", "test") for video in videos[split]}
+        except FileNotFoundError:
+            raise DataError(f"{self.root}: expected dataset.json of a synthetic dataset, found none; {remedy}") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: expected the videos of a synthetic dataset, found: {error!r}; {remedy}") from error

@@ -1,5 +1,6 @@
 """Makers of small datasets in exactly the published layouts, traps included."""
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,8 @@ def make_synthetic(root: Path) -> Path:
         write_video(root / "test" / f"{name}.mp4", size=size)
         write_labels(root / "labels" / "frames" / f"{name}.npy", anomalous)
         write_masks(root / "labels" / "masks" / f"{name}.npz", mask_THW(anomalous))
-    (root / "dataset.json").write_text('{"seed": 0}')
+    listed = {"train": [{"id": "train-000"}], "test": [{"id": "test-000"}, {"id": "test-001"}]}
+    (root / "dataset.json").write_text(json.dumps({"kind": "synthetic", "videos": listed}))
     return root
 
 
