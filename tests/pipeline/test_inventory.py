@@ -4,16 +4,18 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.contract import DataError, Video
-from pipeline.datasets import inventory as module
 from pipeline.datasets.folder import FolderDataset
 from pipeline.datasets.inventory import Inventory, label_problems, take_inventory
+from pipeline.datasets.probe import Content, probe
 from pipeline.datasets.reader import open_frames
 from pipeline.datasets.ucsd import UcsdDataset
 from tests.pipeline import layouts
@@ -40,13 +42,12 @@ def digests(inventory: Inventory) -> dict[str, str]:
 def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the videos that were read since the test cleared the list."""
     names: list[str] = []
-    real = module.probe
 
-    def probe(video: Video, known: dict[str, object]) -> object:
+    def counted(video: Video, known: Mapping[str, Content]) -> Content:
         names.append(video.id)
-        return real(video, known)
+        return probe(video, known)
 
-    monkeypatch.setattr(module, "probe", probe)
+    monkeypatch.setattr("pipeline.datasets.inventory.probe", counted)
     return names
 
 
@@ -147,12 +148,13 @@ def test_added_and_removed_videos_come_and_go_without_reading_the_others(root: P
     ],
     ids=["empty", "garbage", "cut-mp4", "cut-avi", "dangling", "short", "size", "image", "cut-image", "gap", "no-frames"],
 )
-def test_a_bad_video_is_reported_with_its_file_and_the_others_are_used(root: Path, spoil, message: str) -> None:
+def test_a_bad_video_is_reported_with_its_file_and_the_others_are_used(
+    root: Path, spoil: Callable[[Path], object], message: str
+) -> None:
     spoil(root)
     inventory = take(root)
     assert len(inventory.problems) == 1
-    with pytest.raises(DataError, match=message):
-        raise DataError(inventory.problems[0].message)
+    assert re.search(message, inventory.problems[0].message), inventory.problems[0].message
     assert len(inventory.records) == 2
     assert inventory.problems[0].id not in digests(inventory)
     assert take(root) == inventory

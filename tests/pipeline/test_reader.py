@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Video
 from pipeline.datasets import reader
@@ -12,12 +13,12 @@ from pipeline.datasets.reader import native_size, open_frames, resize_frames, to
 from tests.pipeline import layouts
 
 
-def numbers(frames_THWC):
+def numbers(frames_THWC: NDArray[np.uint8]) -> list[int]:
     return [layouts.told(frame_HWC) for frame_HWC in frames_THWC]
 
 
 @pytest.fixture(params=["mp4v.mp4", "MJPG.avi", "folder"])
-def video(request, tmp_path: Path) -> Video:
+def video(request: pytest.FixtureRequest, tmp_path: Path) -> Video:
     if request.param == "folder":
         return layouts.folder_video(layouts.write_frames(tmp_path / "video"))
     codec, suffix = request.param.split(".")
@@ -51,7 +52,12 @@ def test_shards_that_share_a_frame_open_the_file_once(tmp_path: Path, monkeypatc
     video = layouts.file_video(layouts.write_video(tmp_path / "a.mp4"))
     opened = []
     real = reader.open_capture
-    monkeypatch.setattr(reader, "open_capture", lambda path: opened.append(path) or real(path))
+
+    def open_capture(path: Path) -> cv2.VideoCapture:
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(reader, "open_capture", open_capture)
     with open_frames(video) as frames:
         for start, stop in ((0, 8), (7, 15), (14, 20)):
             assert numbers(frames.read(start, stop)) == list(range(start, stop))
