@@ -1,0 +1,105 @@
+"""Features: what a CLIP image encoder makes of each frame, of normal video and of spatial pseudo-anomalies."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, Split, VideoRecord
+
+
+class _FeatureStage(ShardStage):
+    """Writes one array (T, D) float16 of raw frame embeddings.
+
+    They are not normalised: ViFi-CLIP averages the raw embeddings of a clip's frames and normalises the mean, which can
+    still be done with what is stored.
+    """
+
+    version: ClassVar[int] = 1
+    costly: ClassVar[bool] = True
+    array: ClassVar[str]
+    described: ClassVar[str]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the preprocessing and what identifies the weights."""
+        from pipeline.models.clip_folder import encoder_folder
+        from pipeline.models.weights import content_identity
+
+        settings = self.config.features.determining()
+        return {**settings, "model": content_identity(encoder_folder(self.config.features.model))}
+
+    def check(self) -> None:
+        """Refuse missing weights and folders that hold no CLIP model before anything is read."""
+        self._feature_length()
+
+    def length(self, record: VideoRecord) -> int:
+        """Return the number of frames."""
+        return record.num_frames
+
+    def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
+        """Declare the array; its width is read from the settings of the model."""
+        return (
+            ArraySpec(
+                name=self.array,
+                shape=(record.num_frames, self._feature_length()),
+                dtype="float16",
+                dimension_names=("time", "feature"),
+                description=self.described,
+            ),
+        )
+
+    def _feature_length(self) -> int:
+        from pipeline.models.clip_folder import encoder_folder, feature_length
+
+        return feature_length(encoder_folder(self.config.features.model))
+
+
+class FeaturesNormalStage(_FeatureStage):
+    """Writes ``normal`` (T, D) float16: raw embeddings of the frames as they are, for both splits."""
+
+    name: ClassVar[str] = "features-normal"
+    upstream: ClassVar[tuple[str, ...]] = ("frames",)
+    command: ClassVar[str] = "features"
+    array: ClassVar[str] = "normal"
+    described: ClassVar[str] = "raw CLIP image embeddings of the frames"
+
+    def worker(self) -> ShardWorker:
+        """Encode every frame."""
+        from pipeline.models.encoders import open_encoder
+
+        encode = open_encoder(self.config.features)
+
+        def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
+            frames_THWC = inputs.read("frames", "frames", shard.record, shard.start, shard.stop)
+            return {self.array: encode(frames_THWC).astype(np.float16)}
+
+        return make
+
+
+class FeaturesStage(_FeatureStage):
+    """Writes ``spatial_pa`` (T, D) float16: raw embeddings of the inpainted frames, for the training split.
+
+    Where no object was replaced the frame is the normal one, and so is its embedding, which is read and not made again.
+    """
+
+    name: ClassVar[str] = "features"
+    upstream: ClassVar[tuple[str, ...]] = ("masks", "inpaint", "features-normal")
+    splits: ClassVar[tuple[Split, ...]] = ("train",)
+    array: ClassVar[str] = "spatial_pa"
+    described: ClassVar[str] = "raw CLIP image embeddings of the frames with one object inpainted"
+
+    def worker(self) -> ShardWorker:
+        """Encode the frames in which something was inpainted."""
+        from pipeline.models.encoders import open_encoder
+
+        encode = open_encoder(self.config.features)
+
+        def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
+            span = shard.record, shard.start, shard.stop
+            feature_TD = np.array(inputs.read("features-normal", "normal", *span))
+            painted_T = inputs.read("masks", "object", *span) >= 0
+            if painted_T.any():
+                image_THWC = inputs.read("inpaint", "image", *span)
+                feature_TD[painted_T] = encode(image_THWC[painted_T]).astype(np.float16)
+            return {self.array: feature_TD}
+
+        return make
