@@ -84,8 +84,9 @@ def _opponent(frame_HWC: Bytes) -> NDArray[np.int16]:
 def _densest_value(values_NCHW: NDArray[np.int16]) -> Floats:
     """Return the mean of the shortest interval that holds a third of the values of a pixel, and of all close to it."""
     sorted_NCHW = np.sort(values_NCHW, axis=0)
-    third = max(1, len(values_NCHW) // 3)
-    start_1CHW = np.argmin(sorted_NCHW[third:] - sorted_NCHW[:-third], axis=0, keepdims=True)
+    third = min(max(1, len(values_NCHW) // 3), len(values_NCHW) - 1)
+    spread_NCHW = sorted_NCHW[third:] - sorted_NCHW[: len(values_NCHW) - third]
+    start_1CHW = np.argmin(spread_NCHW, axis=0, keepdims=True)
     low_1CHW = np.take_along_axis(sorted_NCHW, start_1CHW, axis=0) - 2
     high_1CHW = np.take_along_axis(sorted_NCHW, start_1CHW + third, axis=0) + 2
     close_NCHW = (sorted_NCHW >= low_1CHW) & (sorted_NCHW <= high_1CHW)
