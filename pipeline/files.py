@@ -27,7 +27,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         side.chmod(0o644)
         side.replace(path)
-        _flush(path.parent)
+        _flush_folder(path.parent)
     except OSError as error:
         side.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
@@ -41,13 +41,7 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
-def flush(path: Path) -> None:
-    """Wait until a file and its entry in its folder are on disk, for files that others write."""
-    _flush(path)
-    _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
+def _flush_folder(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -12,7 +12,6 @@ does not exist, whatever lies on disk.
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from glob import escape
 from pathlib import Path
 from shlex import quote
@@ -21,14 +20,15 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
-from zarr.errors import ContainsArrayError
 from zarr.storage import MemoryStore
 
 from pipeline.artifacts.files import write_atomically, write_json
 from pipeline.artifacts.keys import digest_bytes
 from pipeline.artifacts.receipts import receipt_name, video_name
 from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
-from pipeline.files import flush
+
+StoredFiles = dict[str, Any]
+"""Path in a store -> Zarr's buffer of bytes."""
 
 SMALL_ROW_BYTES = 16_384  # below this a chunk per frame costs more in bookkeeping than it saves in reading
 
@@ -84,24 +84,20 @@ class Artifact:
         ]
 
     def prepare(self, record: VideoRecord, specs: tuple[ArraySpec, ...]) -> None:
-        """Create the arrays of one video, unless they are there. Their metadata only: no shard is touched."""
+        """Write the metadata of the arrays of one video, unless they are there and whole. No shard is touched."""
         for spec in specs:
             path = self._array_path(record, spec.name)
-            if not (path / "zarr.json").exists():
-                self._create(path, spec)
+            _write_metadata(path, self._new_array(spec)[1])
+            for folder in (path.parent, self.folder / "data"):
+                _write_metadata(folder, _group_files())
 
-    def _create(self, path: Path, spec: ArraySpec) -> None:
-        zarr.open_group(self.folder / "data", mode="a", zarr_format=3)
-        zarr.open_group(path.parent, mode="a", zarr_format=3)
-        with suppress(ContainsArrayError):  # another run created it meanwhile; overwriting would delete its shards
-            self._new_array(path, spec)
-        flush(path / "zarr.json")
-
-    def _new_array(self, store: Path | MemoryStore, spec: ArraySpec) -> "zarr.Array[Any]":
+    def _new_array(self, spec: ArraySpec) -> tuple["zarr.Array[Any]", StoredFiles]:
+        """Return an array in memory and the files that it consists of, so far its metadata."""
+        files: StoredFiles = {}
         row_shape = spec.shape[1:]
         row_bytes = int(np.prod(row_shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
-        return zarr.create_array(
-            store,
+        array = zarr.create_array(
+            MemoryStore(files),
             shape=spec.shape,
             chunks=(1 if row_bytes >= SMALL_ROW_BYTES else self.shard_frames, *row_shape),
             shards=(self.shard_frames, *row_shape),
@@ -113,11 +109,12 @@ class Artifact:
             # A chunk equal to the fill value is stored all the same, or a lost one could not be told from it.
             config={"write_empty_chunks": True},
         )
+        return array, files
 
     def _encode(self, shard: Shard, spec: ArraySpec, values: Array) -> bytes:
         """Return the bytes of a shard's file. Encoded in memory, so that an old shard stays whole until the new one is."""
-        files: dict[str, Any] = {}
-        self._new_array(MemoryStore(files), spec)[shard.start : shard.stop] = values
+        array, files = self._new_array(spec)
+        array[shard.start : shard.stop] = values
         return bytes(files["/".join(_shard_parts(shard.index, len(spec.shape)))].to_bytes())
 
     def write(self, shard: Shard, arrays: Mapping[str, Array], specs: tuple[ArraySpec, ...]) -> dict[str, str]:
@@ -185,6 +182,19 @@ class Artifact:
 
     def _array_path(self, record: VideoRecord, name: str) -> Path:
         return self.folder / "data" / video_name(record) / name
+
+
+def _group_files() -> StoredFiles:
+    files: StoredFiles = {}
+    zarr.create_group(MemoryStore(files))
+    return files
+
+
+def _write_metadata(folder: Path, files: StoredFiles) -> None:
+    """Put zarr.json in place whole, also where a damaged one lies."""
+    file, data = folder / "zarr.json", bytes(files["zarr.json"].to_bytes())
+    if not file.is_file() or file.read_bytes() != data:
+        write_atomically(file, data)
 
 
 def _shard_parts(index: int, ndim: int) -> list[str]:

@@ -88,10 +88,10 @@ class FramesDataset(Dataset):
 
     @cached_property
     def _label_file(self) -> Path | None:
-        name = self.base.resolve().name  # dataset.root may be "."
-        names = [name, _ALIASES[name]] if name in _ALIASES else [name]
+        places = self.base.absolute(), self.base.resolve()  # dataset.root may be "." or a link of another name
+        names = dict.fromkeys(name for place in places for name in (place.name, _ALIASES.get(place.name, place.name)))
         files = [f"frame_labels_{name}.npy" for name in names] + [f"{name}.mat" for name in names]
-        for folder in (self.base, self.base.resolve().parent):
+        for folder in (self.base, *(place.parent for place in places)):
             for file in files:
                 if (folder / file).is_file():
                     return folder / file

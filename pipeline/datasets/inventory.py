@@ -4,6 +4,7 @@ A cache file keeps the findings by name, size and date of the files. A file of w
 digests depend on content only, a touched file leads to no work downstream.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
+from stat import S_ISREG
 
 from pipeline.config import CLIP_FRAMES
 from pipeline.contract import DataError, Report, Split, Video, VideoRecord
@@ -157,6 +159,9 @@ def sign(files: Sequence[Path], *, folder: bool = False) -> str:
             stats = [(entry.name, entry.stat()) for entry in found if entry.name in wanted]
     else:
         stats = [(path.name, path.stat()) for path in files]
+    for name, stat in stats:
+        if not S_ISREG(stat.st_mode):  # a pipe, for one, would be read for ever
+            raise OSError(errno.EINVAL, "it is no file", str(files[0].with_name(name)))
     lines = [f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for name, stat in stats]
     hasher.update("\n".join(sorted(lines)).encode(errors="surrogateescape"))
     return hasher.hexdigest()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -182,6 +183,20 @@ def test_damaged_metadata_of_an_array_are_named(tmp_path: Path, content: str | N
         path.write_text(content)
     with pytest.raises(DamagedShardError, match="have a receipt but cannot be read"):
         space.artifact("inpaint").read(record(), "x", 40, 10, 40)
+    for name in receipt_names(record(), 3):  # what --force does
+        (space.artifact("inpaint").receipts_folder / name).unlink()
+    make(space)
+    assert space.artifact("inpaint").read(record(), "x", 40, 10, 40).max() == 2
+
+
+def test_xarray_and_napari_find_names_and_units(tmp_path: Path) -> None:
+    make(workspace(tmp_path, record()))
+    group = zarr.open_group(workspace(tmp_path).artifact("inpaint").folder / "data", mode="r")
+    array = group[f"{video_name(record())}/x"]
+    assert isinstance(array, zarr.Array)
+    assert array.metadata.dimension_names == ("t", "y", "x")  # type: ignore[union-attr]  # of format 3, which has them
+    assert dict(array.attrs) == {"units": "", "description": ""}
+    assert np.isnan(array.fill_value)
 
 
 def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:

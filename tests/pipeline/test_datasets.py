@@ -298,6 +298,13 @@ def test_labels_are_found_in_the_folder_and_beside_it(tmp_path: Path, place: str
     assert labels_of(FramesDataset(tmp_path / "ped2"), "01").frame_T.all()
 
 
+def test_labels_are_found_through_a_link_of_another_name(tmp_path: Path) -> None:
+    layouts.make_frames_layout(tmp_path / "store" / "4711")
+    np.save(tmp_path / "frame_labels_ped2.npy", np.ones(42))
+    (tmp_path / "ped2").symlink_to(tmp_path / "store" / "4711")
+    assert labels_of(FramesDataset(tmp_path / "ped2"), "01").source == "frame_labels_ped2.npy"
+
+
 def test_several_label_files_of_other_names_are_not_guessed_among(tmp_path: Path) -> None:
     layouts.make_frames_layout(tmp_path / "mine")
     for name in ("avenue", "ped2"):

@@ -139,6 +139,8 @@ def test_added_and_removed_videos_come_and_go_without_reading_the_others(root: P
         (lambda root: truncate(root / "train" / "a.mp4"), r"a\.mp4: expected \d+ bytes as its header says, found \d+; it"),
         (lambda root: truncate(root / "train" / "b.avi"), r"b\.avi: expected \d+ bytes as its header says, found \d+"),
         (lambda root: relink(root / "train" / "a.mp4"), r"a\.mp4: cannot be read"),
+        (lambda root: pipe(root / "train" / "a.mp4"), r"a\.mp4: cannot be read .it is no file."),
+        (lambda root: pipe(root / "test" / "c" / "007.jpg"), r"007\.jpg: cannot be read .it is no file."),
         (lambda root: layouts.write_video(root / "train" / "a.mp4", count=15), r"at least 16 frames .one clip., found 15"),
         (lambda root: layouts.write_image(root / "test/c/007.jpg", layouts.picture(7, 30, 40)), r"007\.jpg: .* 30 x 40"),
         (lambda root: (root / "test" / "c" / "007.jpg").write_bytes(b"x"), r"007\.jpg: expected an image"),
@@ -146,7 +148,9 @@ def test_added_and_removed_videos_come_and_go_without_reading_the_others(root: P
         (lambda root: (root / "test" / "c" / "007.jpg").unlink(), r"007\.jpg: expected this frame after 006\.jpg"),
         (lambda root: [path.unlink() for path in (root / "test" / "c").iterdir()], "found an empty folder"),
     ],
-    ids=["empty", "garbage", "cut-mp4", "cut-avi", "dangling", "short", "size", "image", "cut-image", "gap", "no-frames"],
+    ids=(
+        "empty garbage cut-mp4 cut-avi dangling pipe image-pipe short size image cut-image gap no-frames".split()  # noqa: SIM905
+    ),
 )
 def test_a_bad_video_is_reported_with_its_file_and_the_others_are_used(
     root: Path, spoil: Callable[[Path], object], message: str
@@ -163,6 +167,11 @@ def test_a_bad_video_is_reported_with_its_file_and_the_others_are_used(
 def truncate(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 3])
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def relink(path: Path) -> None:
