@@ -110,25 +110,26 @@ def silhouette(rng: Rng, owner_HW: NDArray[np.int16]) -> Mask:
 def shifted_silhouette(rng: Rng, owner_HW: NDArray[np.int16]) -> Mask:
     """Return the shape of a walker somewhere else and at another size: background and parts of objects are hidden."""
     shape_HW = silhouette(rng, owner_HW).astype(np.uint8)
-    size = owner_HW.shape[0]
+    height, width = owner_HW.shape
     rows, columns = np.nonzero(shape_HW)
     if not len(rows):
         return np.zeros(owner_HW.shape, np.bool_)
     zoom = float(rng.uniform(0.7, 1.8))
-    x, y = rng.uniform(0.1, 0.9, 2) * size
+    x, y = rng.uniform(0.1, 0.9, 2) * (width, height)
     side = zoom * float(rng.choice([-1, 1]))
     matrix = np.array([[side, 0, x - side * columns.mean()], [0, zoom, y - zoom * rows.mean()]], np.float64)
-    return np.asarray(cv2.warpAffine(shape_HW, matrix, (size, size), flags=cv2.INTER_NEAREST) > 0)
+    return np.asarray(cv2.warpAffine(shape_HW, matrix, (width, height), flags=cv2.INTER_NEAREST) > 0)
 
 
 def strokes(rng: Rng, owner_HW: NDArray[np.int16]) -> Mask:
     """Return a thick polygonal line (LaMa, WACV 2022)."""
-    size = owner_HW.shape[0]
+    size = min(owner_HW.shape)
     mask_HW = np.zeros(owner_HW.shape, np.uint8)
-    point, angle = rng.uniform(0.1, 0.9, 2) * size, float(rng.uniform(0, 2 * np.pi))
+    edge = np.array(owner_HW.shape[::-1]) - 1
+    point, angle = rng.uniform(0.1, 0.9, 2) * (edge + 1), float(rng.uniform(0, 2 * np.pi))
     for _ in range(int(rng.integers(1, 5))):
         angle += float(rng.uniform(-1.5, 1.5))
-        end = np.clip(point + rng.uniform(0.05, 0.3) * size * np.array([np.cos(angle), np.sin(angle)]), 0, size - 1)
+        end = np.clip(point + rng.uniform(0.05, 0.3) * size * np.array([np.cos(angle), np.sin(angle)]), 0, edge)
         first, last = (tuple(int(v) for v in p) for p in (point, end))
         cv2.line(mask_HW, first, last, 1, int(rng.integers(3, size // 6)))
         point = end
@@ -137,11 +138,10 @@ def strokes(rng: Rng, owner_HW: NDArray[np.int16]) -> Mask:
 
 def boxes(rng: Rng, owner_HW: NDArray[np.int16]) -> Mask:
     """Return one to three rectangles."""
-    size = owner_HW.shape[0]
     mask_HW = np.zeros(owner_HW.shape, np.bool_)
     for _ in range(int(rng.integers(1, 4))):
-        height, width = (rng.uniform(0.06, 0.38, 2) * size).astype(int)
-        top, left = int(rng.integers(size - height)), int(rng.integers(size - width))
+        height, width = (rng.uniform(0.06, 0.38, 2) * min(owner_HW.shape)).astype(int)
+        top, left = int(rng.integers(owner_HW.shape[0] - height)), int(rng.integers(owner_HW.shape[1] - width))
         mask_HW[top : top + height, left : left + width] = True
     return mask_HW
 

@@ -1,0 +1,234 @@
+"""The inpaint stage repaints objects and nothing else, the same way every time."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny_ldm import write_tiny_ldm
+
+from pipeline.artifacts.plan import make_plan
+from pipeline.artifacts.workspace import Workspace
+from pipeline.config import Config, DatasetSettings, InpaintSettings, load_config, parse_config
+from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, Split, VideoRecord
+from pipeline.datasets.inventory import take_inventory
+from pipeline.datasets.registry import open_dataset
+from pipeline.execution.inputs import StoredInputs
+from pipeline.execution.runner import run_shards
+from pipeline.models.inpainting import frame_seed, open_inpainter
+from pipeline.stages.frames import FramesStage
+from pipeline.stages.inpaint import InpaintStage
+
+FRAMES = 20
+
+
+class BoxMasks(ShardStage):
+    """Masks as the real stage writes them: a box that moves, in all frames but every third."""
+
+    name: ClassVar[str] = "masks"
+    version: ClassVar[int] = 1
+    upstream: ClassVar[tuple[str, ...]] = ("frames",)
+    splits: ClassVar[tuple[Split, ...]] = ("train",)
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def length(self, record: VideoRecord) -> int:
+        return record.num_frames
+
+    def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
+        frames = self.config.frames
+        shape = (record.num_frames, frames.height, frames.width)
+        return (
+            ArraySpec(name="mask", shape=shape, dtype="bool", dimension_names=("time", "y", "x")),
+            ArraySpec(name="object", shape=shape[:1], dtype="int32", dimension_names=("time",)),
+        )
+
+    def worker(self) -> ShardWorker:
+        def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
+            frames = self.config.frames
+            numbers = np.arange(shard.start, shard.stop)
+            mask_THW = np.zeros((len(numbers), frames.height, frames.width), np.bool_)
+            for i, number in enumerate(numbers):
+                mask_THW[i, 8:24, number : number + 12] = number % 3 > 0
+            return {"mask": mask_THW, "object": np.where(numbers % 3 > 0, 4, -1).astype(np.int32)}
+
+        return make
+
+
+def make_videos(root: Path) -> None:
+    rng = np.random.default_rng(0)
+    for video in ("a", "b"):
+        folder = root / "train" / video
+        folder.mkdir(parents=True)
+        for i in range(FRAMES):
+            assert cv2.imwrite(str(folder / f"{i:03d}.png"), rng.integers(0, 256, (32, 48, 3), np.uint8))
+
+
+def open_workspace(tmp_path: Path, *overrides: str) -> Workspace:
+    if not (tmp_path / "data").exists():
+        make_videos(tmp_path / "data")
+    model = tmp_path / "ldm"
+    if not model.exists():
+        write_tiny_ldm(model)
+    settings = [
+        f"run.cache='{tmp_path / 'cache'}'",
+        "run.shard_frames=16",
+        "frames.height=32",
+        "frames.width=48",
+        f"inpaint.model='{model}'",
+        "inpaint.steps=2",
+        "inpaint.device=cpu",
+        f"dataset.root='{tmp_path / 'data'}'",
+    ]
+    config = load_config(None, [*settings, *overrides])
+    dataset = open_dataset(DatasetSettings(kind="folder", root=tmp_path / "data"))
+    records = take_inventory(dataset, tmp_path / "inventory.json").records
+    return Workspace(config, [FramesStage, BoxMasks, InpaintStage], records)
+
+
+def run(workspace: Workspace) -> StoredInputs:
+    for stage in ("frames", "masks", "inpaint"):
+        plan = make_plan(workspace, stage)
+        outcome = run_shards(workspace, plan, plan.missing, lambda what, done, total: None)
+        assert not outcome.failures, outcome
+    return StoredInputs(workspace)
+
+
+def read(inputs: StoredInputs, stage: str, name: str, video: int = 0) -> Array:
+    return inputs.read(stage, name, inputs.videos("train")[video])
+
+
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_only_the_masked_region_of_frames_with_an_object_changes(tmp_path: Path, colour: str) -> None:
+    inputs = run(open_workspace(tmp_path, f"frames.colour={colour}"))
+    for video in (0, 1):
+        frames_THWC, image_THWC = read(inputs, "frames", "frames", video), read(inputs, "inpaint", "image", video)
+        mask_THW = read(inputs, "masks", "mask", video)
+        assert image_THWC.shape == (FRAMES, 32, 48, 3 if colour == "rgb" else 1)
+        changed_THW = (image_THWC != frames_THWC).any(axis=-1)
+        assert not changed_THW[~mask_THW].any()
+        assert not changed_THW[::3].any()
+        assert changed_THW[mask_THW].mean() > 0.9
+
+
+def test_without_compositing_the_autoencoder_shows_around_the_mask(tmp_path: Path) -> None:
+    inputs = run(open_workspace(tmp_path, "inpaint.composite=false"))
+    changed_THW = (read(inputs, "inpaint", "image") != read(inputs, "frames", "frames")).any(axis=-1)
+    assert changed_THW[1::3].mean() > 0.9
+    assert not changed_THW[::3].any()
+
+
+def test_the_same_settings_give_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    first = read(run(open_workspace(tmp_path)), "inpaint", "image")
+    again = read(run(open_workspace(tmp_path, f"run.cache='{tmp_path / 'other'}'")), "inpaint", "image")
+    np.testing.assert_array_equal(again, first)
+    other = read(run(open_workspace(tmp_path, "inpaint.seed=1")), "inpaint", "image")
+    assert (other[1::3] != first[1::3]).any()
+
+
+def test_how_frames_are_cut_into_shards_and_batches_hardly_changes_a_pixel(tmp_path: Path) -> None:
+    first = read(run(open_workspace(tmp_path)), "inpaint", "image")
+    cut = ("run.shard_frames=17", "inpaint.batch_size=3")  # other neighbours in every batch
+    other = read(run(open_workspace(tmp_path, *cut)), "inpaint", "image")
+    assert (first != read(run(open_workspace(tmp_path)), "frames", "frames")).any()
+    assert np.abs(other.astype(int) - first).mean() < 0.5
+
+
+def declared(**inpaint: Any) -> dict[str, Any]:
+    return InpaintStage(parse_config({"inpaint": inpaint})).settings()
+
+
+def test_other_weights_give_another_key_and_the_place_of_the_folder_does_not_hide_it(tmp_path: Path) -> None:
+    folder = write_tiny_ldm(tmp_path / "ldm", seed=0)
+    first = declared(model=str(folder))
+    write_tiny_ldm(folder, seed=1)
+    second = declared(model=str(folder))
+    assert first["model"] == second["model"]
+    assert first["model_identity"] != second["model_identity"]
+
+
+def test_what_decides_pixels_is_declared_and_what_does_not_is_not() -> None:
+    settings = declared(seed=3, batch_size=2, device="cpu")
+    assert {"steps", "eta", "seed", "composite", "model_identity", "precision", "dataset"} <= set(settings)
+    assert not {"batch_size", "device"} & set(settings)
+
+
+def test_missing_weights_are_refused_before_any_work_with_the_remedy(tmp_path: Path) -> None:
+    stage = InpaintStage(parse_config({"inpaint": {"model": str(tmp_path / "nowhere")}}))
+    assert stage.settings()["model_identity"] == "missing"  # status must still be able to speak of the stage
+    with pytest.raises(FileNotFoundError, match='give an existing folder, or "embedded"'):
+        stage.check()
+    folder = write_tiny_ldm(tmp_path / "ldm")
+    (folder / "unet" / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"unet/config\.json"):
+        InpaintStage(parse_config({"inpaint": {"model": str(folder)}})).check()
+
+
+def test_declaring_the_stage_loads_no_torch() -> None:
+    code = (
+        "import sys; from pipeline.config import Config; from pipeline.stages.inpaint import InpaintStage;"
+        "stage = InpaintStage(Config()); stage.settings(); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_seeds_differ_by_dataset_video_frame_and_seed() -> None:
+    seeds = {frame_seed(d, v, f, s) for d in ("x", "y") for v in ("1", "11") for f in (1, 11) for s in (0, 1)}
+    assert len(seeds) == 16
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "seeds", "message"),
+    [
+        (np.zeros((2, 32, 32, 1), np.uint8), np.zeros((2, 32, 32), np.bool_), [1, 2], "expected images"),
+        (np.zeros((2, 32, 32, 3), np.uint8), np.zeros((2, 32, 16), np.bool_), [1, 2], "expected masks"),
+        (np.zeros((2, 32, 32, 3), np.uint8), np.zeros((2, 32, 32), np.bool_), [1], "one seed for each"),
+    ],
+)
+def test_batches_that_break_the_contract_are_refused(
+    tmp_path: Path, images: NDArray[Any], masks: NDArray[Any], seeds: list[int], message: str
+) -> None:
+    paint = open_inpainter(InpaintSettings(model=str(write_tiny_ldm(tmp_path / "ldm")), device="cpu"))
+    with pytest.raises(ValueError, match=message):
+        paint(images, masks, seeds)
+
+
+def street() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return a frame of 128 x 160 of the synthetic dataset and the pixels of an object in it."""
+    from pipeline.synthetic import SyntheticSettings, render_video
+
+    video = render_video(SyntheticSettings(seed=5, test_videos=10, frames=60), "test", 1)
+    frame = int(video.mask_THW.sum(axis=(1, 2)).argmax())
+    frame_HWC = cv2.resize(video.frames_THWC[frame], (160, 128), interpolation=cv2.INTER_AREA)
+    mask_HW = cv2.resize(video.mask_THW[frame].astype(np.uint8), (160, 128), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(frame_HWC, np.uint8), cv2.dilate(mask_HW, np.ones((3, 3), np.uint8)) > 0
+
+
+def test_the_embedded_model_fills_with_structure_not_with_one_colour() -> None:
+    frame_HWC, mask_HW = street()
+    assert mask_HW.sum() > 60
+    seeds = list(range(4))
+    paint = open_inpainter(InpaintSettings(device="cpu"))
+    painted_BHWC = paint(np.stack([frame_HWC] * 4), np.stack([mask_HW] * 4), seeds)
+    assert not (painted_BHWC[0] != frame_HWC)[~mask_HW].any()
+    fill_BN = painted_BHWC[:, mask_HW].astype(float).mean(axis=-1)
+    assert fill_BN.std(axis=1).min() > 8  # grey levels; a flat colour has 0
+    assert np.abs(fill_BN[0] - fill_BN[1]).mean() > 2  # another seed paints another thing
+
+
+def test_a_grey_picture_stays_grey() -> None:
+    frame_HWC, mask_HW = street()
+    grey_HWC = np.repeat(frame_HWC[..., 1:2], 3, axis=-1)
+    painted_HWC = open_inpainter(InpaintSettings(device="cpu", steps=2))(grey_HWC[None], mask_HW[None], [0])[0]
+    assert (painted_HWC == painted_HWC[..., :1]).all()
+    assert (painted_HWC != grey_HWC)[mask_HW].any()
+
+
+def test_the_default_configuration_names_the_embedded_weights() -> None:
+    InpaintStage(Config()).check()
