@@ -148,9 +148,10 @@ def test_added_and_removed_videos_come_and_go_without_reading_the_others(root: P
         (lambda root: (root / "test" / "c" / "007.jpg").unlink(), r"007\.jpg: expected this frame after 006\.jpg"),
         (lambda root: [path.unlink() for path in (root / "test" / "c").iterdir()], "found an empty folder"),
     ],
-    ids=(
-        "empty garbage cut-mp4 cut-avi dangling pipe image-pipe short size image cut-image gap no-frames".split()  # noqa: SIM905
-    ),
+    ids=[
+        *("empty", "garbage", "cut-mp4", "cut-avi", "dangling", "pipe", "image-pipe"),
+        *("short", "size", "image", "cut-image", "gap", "no-frames"),
+    ],
 )
 def test_a_bad_video_is_reported_with_its_file_and_the_others_are_used(
     root: Path, spoil: Callable[[Path], object], message: str
