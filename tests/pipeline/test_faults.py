@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.artifacts.plan import make_plan
 from pipeline.contract import Shard
+from tests.pipeline import layouts
 from tests.pipeline.noise_run import FRAMES, SHARDS, noise, open_noise
 
 ROOT = Path(__file__).parents[2]
@@ -166,3 +167,56 @@ def test_a_read_only_cache_is_named(tmp_path: Path) -> None:
     code, _, err = run(tmp_path / "cache")
     assert code != 0
     assert str(tmp_path / "cache") in err
+
+
+# ---- through the command line
+
+
+def stpa(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from stpa import main; main()"
+    command = [sys.executable, "-c", program, str(ROOT), *arguments, "--config", "s.toml"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def finish(folder: Path, *arguments: str) -> tuple[int, str]:
+    with stpa(folder, *arguments) as process:
+        _, err = process.communicate(timeout=100)
+    return process.returncode, err
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    for name in "ab":
+        layouts.write_video(folder / "data" / "train" / f"{name}.mp4", count=208, size=(240, 320))
+    (folder / "s.toml").write_text("[run]\nshard_frames = 16\n")
+    return folder
+
+
+def frame_files(folder: Path) -> dict[str, bytes]:
+    files = [path for path in (folder / "cache").rglob("data/**/*") if path.is_file() and "partial" not in path.name]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_killed_command_goes_on_where_it_was_to_the_same_bytes(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
+    assert finish(project, "frames")[0] == 0
+    with stpa(tmp_path, "frames") as process:
+        while process.poll() is None and len(list(tmp_path.glob("cache/*/frames-*/receipts/*.json"))) < 4:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    done = len(list(tmp_path.glob("cache/*/frames-*/receipts/*.json")))
+    assert 4 <= done < 26, "the command was over before it was killed: the test tested nothing"
+    code, err = finish(tmp_path, "frames")
+    assert (code, f"made {26 - done} shards" in err) == (0, True), err
+    assert frame_files(tmp_path) == frame_files(project)
+
+
+def test_a_full_disk_ends_a_command_with_code_1_and_a_reason(project: Path, small_disk: Path) -> None:
+    code, err = finish(project, "frames", "--set", f"run.cache={str(small_disk)!r}")
+    assert code == 1
+    assert "Traceback" not in err
+    assert str(small_disk) in err
+    assert "free" in err or "No space left" in err
