@@ -27,19 +27,22 @@ def _title(metrics: Mapping[str, Any]) -> str:
 def _indicator_rows(metrics: Mapping[str, Any], protocols: Sequence[str]) -> list[Row]:
     first = metrics["protocols"][protocols[0]]
     names = [name for name, value in first.items() if isinstance(value, dict) and "per_video" in value]
-    rows = [
-        (_shown_name(name, metrics["pooling"]), *_cells([metrics["protocols"][key][name] for key in protocols]))
-        for name in sorted(names, key=lambda name: name == FUSED)
-    ]
+    row_of = {
+        name: (_shown_name(name, metrics["pooling"]), *_cells([metrics["protocols"][key][name] for key in protocols]))
+        for name in names
+    }
     margins = [metrics["protocols"][key]["margin"]["micro_auc"] for key in protocols]
-    return [*rows, ("  over best baseline", *(text for value in margins for text in (_number(value, sign="+"), "")))]
+    margin_row = ("  over best baseline", *(text for value in margins for text in (_number(value, sign="+"), "")))
+    parts = list(first["fusion_weights"])
+    others = [name for name in names if name not in (*parts, FUSED)]
+    return [*(row_of[name] for name in parts), row_of[FUSED], margin_row, *(row_of[name] for name in others)]
 
 
 def _shown_name(name: str, pooling: str) -> str:
     indicator, _, other = name.partition("_")
     if indicator in ("spatial", "temporal"):
-        return f"{indicator}, by {other}" if other else f"{indicator}, by {pooling} (fused)"
-    return "semantic (fused)" if indicator == "semantic" else indicator
+        return f"{indicator}, by {other}, not fused" if other else f"{indicator}, by {pooling}"
+    return name
 
 
 def _baseline_rows(metrics: Mapping[str, Any], protocols: Sequence[str]) -> list[Row]:

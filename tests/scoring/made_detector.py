@@ -1,6 +1,6 @@
 """A detector without networks, and test videos that say what it will find in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class MadeDetector:
         return TapValues(frame_index_N=frame_index_N, values=values, spatial_map_Nhw=maps, temporal_map_Nhw=maps * 2)
 
     def calibrate(self, tap: Tap, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (values if name == "semantic" else np.log10(values) + 1.5) / 0.2
+        return np.asarray((values if name == "semantic" else np.log10(values) + 1.5) / 0.2)
 
     def fusion_weight(self, tap: Tap, name: str) -> float:
         return self.weights[name]
@@ -73,8 +73,12 @@ class MadeInputs:
         return [record for record in self.records if split in (None, record.split)]
 
     def read(self, stage: str, name: str, record: VideoRecord, start: int = 0, stop: int | None = None) -> Array:
-        made = {"frames": make_frames, "flow": make_flow, "normal": make_features}[name]
-        return made(record, self.anomalous.get(record.id) or range(0))[start:stop]
+        made: dict[str, Callable[[VideoRecord, range], Array]] = {
+            "frames": make_frames,
+            "flow": make_flow,
+            "normal": make_features,
+        }
+        return made[name](record, self.anomalous.get(record.id) or range(0))[start:stop]
 
     def labels(self, record: VideoRecord) -> Labels | None:
         anomalous = self.anomalous[record.id]
@@ -108,7 +112,8 @@ def make_frames(record: VideoRecord, anomalous: range) -> NDArray[np.uint8]:
 def make_flow(record: VideoRecord, anomalous: range) -> NDArray[np.float16]:
     random = np.random.default_rng(record.num_frames)
     speed_P = 0.5 + 2.0 * np.isin(np.arange(1, record.num_frames), anomalous)
-    return (speed_P[:, None, None, None] + random.normal(0, 0.3, (record.num_frames - 1, 2, HEIGHT, WIDTH))).astype(np.float16)
+    noise_P2HW = random.normal(0, 0.3, (record.num_frames - 1, 2, HEIGHT, WIDTH))
+    return (speed_P[:, None, None, None] + noise_P2HW).astype(np.float16)
 
 
 def make_features(record: VideoRecord, anomalous: range) -> NDArray[np.float16]:
