@@ -119,6 +119,9 @@ class InpaintSettings(Section):
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0
     """0 = deterministic DDIM."""
     seed: int = 0
+    view: Literal["hole", "frame"] = "hole"
+    """What the model sees and paints: hole = a square around the hole, as large as the pictures it was trained with (or
+    larger, where the hole needs it), which is several times quicker; frame = the whole frame."""
     composite: bool = True
     """Paste the original back outside the mask (the autoencoder of the LDM changes every pixel a little)."""
     batch_size: int = operational(8, "images painted at once", ge=1)

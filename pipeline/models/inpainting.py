@@ -1,7 +1,7 @@
 """Inpainters behind one small interface: pictures and holes in, pictures without holes out. Imports no torch by itself."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,6 +18,10 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"  # as diffusers names it
 NEEDS = (INDEX, SCHEDULE, "vqvae/config.json", f"vqvae/{WEIGHTS}", "unet/config.json", f"unet/{WEIGHTS}")
 PRECISION: Literal["bf16", "fp32"] = "bf16"
 """Part of the key, as it changes pixels a little: the same on every machine, whether or not its processor is fast at it."""
+CONTEXT = 16
+"""Pixels of the surroundings that the model sees on each side of a hole, at least, where the picture has them."""
+Window = tuple[slice, slice]
+"""Rows and columns."""
 
 
 class Inpainter(Protocol):
@@ -57,19 +61,63 @@ class LatentInpaintings:
     def __call__(
         self, images_BHWC: NDArray[np.uint8], masks_BHW: NDArray[np.bool_], seeds: Sequence[int]
     ) -> NDArray[np.uint8]:
-        """Paint ``batch_size`` pictures at once; see :class:`Inpainter`."""
+        """Paint ``batch_size`` pictures of one size at once; see :class:`Inpainter`."""
         check_batch(images_BHWC, masks_BHW, seeds)
-        painted_BHWC = np.empty_like(images_BHWC)
-        for start in range(0, len(seeds), self._settings.batch_size):
-            part = slice(start, start + self._settings.batch_size)
-            painted_BHWC[part] = self._model.paint(
-                images_BHWC[part], masks_BHW[part], seeds[part], steps=self._settings.steps, eta=self._settings.eta
+        painted_BHWC = images_BHWC.copy()
+        windows = [self._window(mask_HW) for mask_HW in masks_BHW]
+        for rows in _of_one_size(windows, self._settings.batch_size):
+            parts = [(row, *windows[row]) for row in rows]
+            part_BHWC = np.stack([images_BHWC[part] for part in parts])
+            hole_BHW = np.stack([masks_BHW[part] for part in parts])
+            made_BHWC = self._model.paint(
+                part_BHWC, hole_BHW, [seeds[row] for row in rows], steps=self._settings.steps, eta=self._settings.eta
             )
-        grey_B = (images_BHWC == images_BHWC[..., :1]).all(axis=(1, 2, 3))
-        painted_BHWC[grey_B] = without_colour(painted_BHWC[grey_B])
-        if not self._settings.composite:
-            return painted_BHWC
-        return np.where(masks_BHW[..., None], painted_BHWC, images_BHWC)
+            grey_B = (part_BHWC == part_BHWC[..., :1]).all(axis=(1, 2, 3))
+            made_BHWC[grey_B] = without_colour(made_BHWC[grey_B])
+            if self._settings.composite:
+                made_BHWC = np.where(hole_BHW[..., None], made_BHWC, part_BHWC)
+            for part, made_HWC in zip(parts, made_BHWC, strict=True):
+                painted_BHWC[part] = made_HWC
+        return painted_BHWC
+
+    def _window(self, mask_HW: NDArray[np.bool_]) -> Window:
+        if self._settings.view == "frame":
+            return slice(0, mask_HW.shape[0]), slice(0, mask_HW.shape[1])
+        return window_around(mask_HW, self._model.trained_size, self._model.multiple)
+
+
+def window_around(mask_HW: NDArray[np.bool_], smallest: int, multiple: int) -> Window:
+    """Return rows and columns of a square around the hole, cut to the picture.
+
+    Its side is ``smallest``, or the next multiple of ``multiple`` that leaves :data:`CONTEXT` pixels around the hole. A
+    picture without a hole is its own window.
+    """
+    extents = [np.flatnonzero(mask_HW.any(axis=axis)) for axis in (1, 0)]
+    if not len(extents[0]):
+        return slice(0, mask_HW.shape[0]), slice(0, mask_HW.shape[1])
+    longest = max(int(extent[-1] - extent[0]) + 1 for extent in extents)
+    side = max(smallest, -(-(longest + 2 * CONTEXT) // multiple) * multiple)
+    rows, columns = (
+        _span(int(extent[0] + extent[-1] + 1) // 2, side, length)
+        for extent, length in zip(extents, mask_HW.shape, strict=True)
+    )
+    return rows, columns
+
+
+def _span(middle: int, side: int, length: int) -> slice:
+    size = min(side, length)
+    start = min(max(middle - size // 2, 0), length - size)
+    return slice(start, start + size)
+
+
+def _of_one_size(windows: Sequence[Window], most: int) -> Iterator[list[int]]:
+    """Yield the numbers of windows of equal height and width, at most ``most`` at once."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for number, (rows, columns) in enumerate(windows):
+        groups.setdefault((rows.stop - rows.start, columns.stop - columns.start), []).append(number)
+    for numbers in groups.values():
+        for start in range(0, len(numbers), most):
+            yield numbers[start : start + most]
 
 
 def without_colour(images_BHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:

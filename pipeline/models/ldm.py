@@ -91,7 +91,9 @@ class LatentInpainter:
         self.factor = 2 ** (len(vqvae.config.block_out_channels) - 1)
         """Pixels per latent, along one axis."""
         self.multiple = self.factor * 2 ** (len(unet.config.block_out_channels) - 1)
-        """Pictures must be a multiple of this, in pixels."""
+        """What the UNet can halve, in pixels; other sizes are extended to it inside :meth:`paint`."""
+        self.trained_size = int(unet.config.sample_size) * self.factor
+        """Side of the pictures it was trained with, in pixels."""
 
     @torch.inference_mode()
     def condition(self, image_B3HW: Tensor, mask_B1HW: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from pipeline.datasets.inventory import take_inventory
 from pipeline.datasets.registry import open_dataset
 from pipeline.execution.inputs import StoredInputs
 from pipeline.execution.runner import run_shards
-from pipeline.models.inpainting import frame_seed, open_inpainter
+from pipeline.models.inpainting import CONTEXT, frame_seed, open_inpainter, window_around
 from pipeline.stages.frames import FramesStage
 from pipeline.stages.inpaint import InpaintStage
 
@@ -116,6 +116,47 @@ def test_only_the_masked_region_of_frames_with_an_object_changes(tmp_path: Path,
         assert changed_THW[mask_THW].mean() > 0.9
 
 
+def test_the_window_holds_the_hole_with_its_surroundings_and_stays_in_the_picture() -> None:
+    for top, left, height, width in ((0, 0, 5, 5), (60, 100, 30, 8), (127, 159, 1, 1), (20, 30, 90, 100)):
+        mask_HW = np.zeros((128, 160), np.bool_)
+        mask_HW[top : top + height, left : left + width] = True
+        rows, columns = window_around(mask_HW, smallest=64, multiple=32)
+        side = 64 if max(height, width) + 2 * CONTEXT <= 64 else 160
+        assert (rows.stop - rows.start, columns.stop - columns.start) == (min(side, 128), side)
+        assert mask_HW[rows, columns].sum() == mask_HW.sum()
+        assert 0 <= rows.start < rows.stop <= 128
+        assert 0 <= columns.start < columns.stop <= 160
+        assert top - rows.start >= CONTEXT or rows.start == 0
+        assert columns.stop - left - width >= CONTEXT or columns.stop == 160
+
+
+def test_the_model_sees_only_a_window_unless_the_whole_frame_is_asked_for(tmp_path: Path) -> None:
+    folder = write_tiny_ldm(tmp_path / "ldm")
+    frame_HWC = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    mask_HW = np.zeros((96, 128), np.bool_)
+    mask_HW[4:8, 4:8] = True
+    seen = {}
+    for view in ("hole", "frame"):
+        settings = parse_config({"inpaint": {"model": str(folder), "view": view, "composite": False, "device": "cpu"}})
+        painted_BHWC = open_inpainter(settings.inpaint)(frame_HWC[None], mask_HW[None], [0])
+        seen[view] = (painted_BHWC[0] != frame_HWC).any(axis=-1)
+    assert not seen["hole"][64:].any()
+    assert not seen["hole"][:, 64:].any()
+    assert seen["hole"][:64, :64].mean() > 0.9 < seen["frame"].mean()
+
+
+def test_pictures_with_holes_of_different_sizes_each_get_their_own_fill(tmp_path: Path) -> None:
+    paint = open_inpainter(InpaintSettings(model=str(write_tiny_ldm(tmp_path / "ldm")), steps=2, device="cpu"))
+    images_BHWC = np.random.default_rng(0).integers(0, 256, (3, 96, 128, 3), np.uint8)
+    masks_BHW = np.zeros((3, 96, 128), np.bool_)
+    masks_BHW[0, 4:8, 4:8] = masks_BHW[1, 10:90, 20:30] = masks_BHW[2, 50:60, 100:110] = True
+    together_BHWC = paint(images_BHWC, masks_BHW, [7, 8, 9])
+    for i in range(3):
+        alone_HWC = paint(images_BHWC[i : i + 1], masks_BHW[i : i + 1], [7 + i])[0]
+        assert (together_BHWC[i] != images_BHWC[i]).any(axis=-1)[masks_BHW[i]].mean() > 0.9
+        assert np.abs(together_BHWC[i].astype(int) - alone_HWC).mean() < 0.5
+
+
 def test_without_compositing_the_autoencoder_shows_around_the_mask(tmp_path: Path) -> None:
     inputs = run(open_workspace(tmp_path, "inpaint.composite=false"))
     changed_THW = (read(inputs, "inpaint", "image") != read(inputs, "frames", "frames")).any(axis=-1)
@@ -154,7 +195,7 @@ def test_other_weights_give_another_key_and_the_place_of_the_folder_does_not_hid
 
 def test_what_decides_pixels_is_declared_and_what_does_not_is_not() -> None:
     settings = declared(seed=3, batch_size=2, device="cpu")
-    assert {"steps", "eta", "seed", "composite", "model_identity", "precision", "dataset"} <= set(settings)
+    assert {"steps", "eta", "seed", "view", "composite", "model_identity", "precision", "dataset"} <= set(settings)
     assert not {"batch_size", "device"} & set(settings)
 
 

@@ -22,6 +22,7 @@ def tiny_vqvae() -> Part:
 
 def tiny_unet() -> Part:
     return UNet2DModel(
+        sample_size=8,
         in_channels=7,
         out_channels=3,
         block_out_channels=(8, 8, 16, 16),
