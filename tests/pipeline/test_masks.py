@@ -163,13 +163,35 @@ def test_two_that_pass_each_other_keep_their_numbers() -> None:
     assert ways[1] > 60
 
 
-def test_what_comes_into_view_in_two_parts_becomes_one_object() -> None:
-    head, legs = Walker(-7, 30, 1.0, size=(9, 8)), Walker(-5, 38, 1.0, (30, 60, 160), size=(12, 8))
-    scene = film((head, legs), frames=70)
+def test_what_comes_into_view_in_parts_becomes_one_object() -> None:
+    head, legs = Walker(20, 20, 1.0, size=(8, 8)), Walker(20, 36, 1.0, (30, 60, 160), size=(12, 8))
+    trunk = Walker(28, 28, 1.0, (90, 30, 90), since=8, size=(8, 8))
+    scene = film((head, legs, trunk), frames=60)
     mask_THW, object_T = scene.objects()
-    later = object_T[20:]
-    assert len(np.unique(later)) == 1
-    assert (mask_THW[20:] & (scene.owner_THW[20:] >= 0)).sum() > 0.95 * (scene.owner_THW[20:] >= 0).sum()
+    assert len(np.unique(object_T[12:])) == 1
+    walker_THW = scene.owner_THW[12:] >= 0
+    assert (mask_THW[12:] & walker_THW).sum() > 0.95 * walker_THW.sum()
+
+
+def test_a_silhouette_is_closed_between_the_legs() -> None:
+    left, right = Walker(0, 44, 0.8, size=(14, 4)), Walker(7, 44, 0.8, size=(14, 4))
+    trunk = Walker(0, 30, 0.8, size=(14, 11))
+    mask_THW, object_T = film((trunk, left, right), frames=80).objects()
+    between = [mask_THW[t, 46:52, round(0.8 * t) + 4 : round(0.8 * t) + 7] for t in range(10, 70)]
+    assert (object_T >= 0).all()
+    assert np.mean(between) > 0.9
+
+
+def test_a_change_of_light_is_no_object_and_hides_none() -> None:
+    scene = film((), frames=40)
+    background = learn_background(scene.frames_THWC)
+    slope_W1 = np.linspace(0.85, 1.2, WIDTH)[:, None]  # a cloud over one side of the street
+    frame_HWC = scene.frames_THWC[20].astype(np.float64)
+    frame_HWC[40:60, 60:70] += 30  # a pale coat
+    found_HW = foreground((frame_HWC * slope_W1).astype(np.uint8), background)
+    assert found_HW[42:58, 62:68].all()
+    found_HW[38:62, 58:72] = False
+    assert found_HW.mean() < 0.005
 
 
 def test_a_pair_that_parts_becomes_two_objects() -> None:
