@@ -1,11 +1,14 @@
 """The eval stage as the engine sees it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from made_detector import make_config
+from made_detector import make_config, silent
+from squares import MadeInputs, make_street, make_training, small_settings
 
 from pipeline.config import ConfigError
 from scoring.stage import EvalStage
@@ -40,3 +43,25 @@ def test_a_folder_without_evaluation_is_said_to_be_missing(tmp_path: Path) -> No
 
     with pytest.raises(FileNotFoundError, match=r"metrics\.json"):
         show(tmp_path, as_json=True)
+
+
+def test_it_evaluates_a_bundle_that_training_left(tmp_path: Path) -> None:
+    from trainer.bundle import save_bundle
+    from trainer.training import train
+
+    class Inputs(MadeInputs):
+        def folder(self, stage: str) -> Path:
+            assert stage == "train"
+            return model
+
+    model, out = tmp_path / "train-0123" / "data-1", tmp_path / "eval-4567" / "data-2"
+    model.mkdir(parents=True)
+    out.mkdir(parents=True)
+    save_bundle(model, train(make_training(2), small_settings(epochs=0.2, seed=5), silent))
+    inputs = Inputs([make_street("fast", frames=30, speed=lambda frame: 3.0, seed=9, split="test")])
+    with patch("scoring.evaluate.draw_picture"):
+        EvalStage(make_config()).run(inputs, out, silent)
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["artifact"], metrics["model"], metrics["seed"]) == ("eval-4567", "train-0123", 5)
+    assert (metrics["frames"], metrics["protocols"]["paper"]["frames"]) == (30, 15)
+    assert set(metrics["protocols"]["paper"]["fusion_weights"]) == {"spatial", "temporal", "semantic"}
