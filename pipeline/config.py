@@ -153,6 +153,8 @@ class TrainSettings(Section):
     """Factor on the channels 96-128-256-256 of the autoencoders."""
     place: bool = True
     """Tell the autoencoders where they look (x and y as channels): what is normal depends on it; false = as published."""
+    skips: tuple[Literal[2, 3], ...] = ()
+    """Levels of the encoder that are added to the decoder, as U-Nets do, so that few epochs suffice; none = as published."""
     colour: Literal["grey", "rgb"] = "grey"
     """What the spatial autoencoder sees; the family uses one grey channel."""
     p_s: Annotated[float, Field(ge=0, le=1)] = 0.4

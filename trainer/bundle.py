@@ -213,7 +213,10 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
     info = _load_info(folder / "bundle.json")
     networks = {}
     for name, channels in (("spatial", info.channels), ("temporal", 2)):
-        network = Autoencoder(channels=channels, width=info.settings.width, place=info.settings.place)
+        settings = info.settings
+        network = Autoencoder(
+            channels=channels, width=settings.width, place=settings.place, skips=settings.skips
+        )
         _fill(network, folder / f"{name}.safetensors")
         networks[name] = to_device(network, device).eval()
     discriminator = None

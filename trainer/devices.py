@@ -5,26 +5,11 @@ from typing import Literal
 
 import torch
 
+from pipeline.models.devices import pick_device
+
+__all__ = ["Precision", "autocast", "pick_device", "usable_precision"]
+
 Precision = Literal["bf16", "fp32"]
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of a ``device`` setting; auto = CUDA where there is one.
-
-    Raises
-    ------
-    ValueError
-        The name is none that torch knows, or CUDA was asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use auto or cpu")
-    return device
 
 
 def usable_precision(wanted: Precision, device: torch.device) -> Precision:

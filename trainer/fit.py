@@ -87,6 +87,7 @@ def fit_autoencoder(
         channels=signal.sequence_NHWC.shape[-1],
         width=settings.width,
         place=settings.place,
+        skips=settings.skips,
         seed=seed.number("weights"),
         device=device,
     )

@@ -9,14 +9,17 @@ CPU = torch.device("cpu")
 
 
 def test_without_place_it_has_as_many_parameters_as_the_published_one() -> None:
-    network = Autoencoder(channels=1, width=1.0, place=False)
+    network = Autoencoder(channels=1, width=1.0, place=False, skips=())
     assert sum(parameter.numel() for parameter in network.parameters()) == 5_980_801
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("place", [True, False])
-def test_the_output_has_the_shape_of_the_input_and_lies_within_tanh(channels: int, place: bool) -> None:
-    network = make_autoencoder(channels=channels, width=0.1, place=place, seed=0, device=CPU)
+@pytest.mark.parametrize("skips", [(), (3,), (2, 3)])
+def test_the_output_has_the_shape_of_the_input_and_lies_within_tanh(
+    channels: int, place: bool, skips: tuple[int, ...]
+) -> None:
+    network = make_autoencoder(channels=channels, width=0.1, place=place, skips=skips, seed=0, device=CPU)
     clip = torch.randn(2, channels, 16, 32, 48)
     reconstruction = network(clip)
     assert reconstruction.shape == clip.shape
@@ -47,9 +50,11 @@ def test_the_same_picture_at_two_places_differs_only_where_the_network_is_told_t
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("index_K", [(8, 15), (0, 7), (3,)])
-def test_single_frames_are_those_of_the_whole_reconstruction(channels: int, index_K: tuple[int, ...]) -> None:
-    network = make_autoencoder(channels=channels, width=0.1, place=True, seed=0, device=CPU)
+@pytest.mark.parametrize(("index_K", "skips"), [((8, 15), ()), ((0, 7), (3,)), ((3,), (2, 3))])
+def test_single_frames_are_those_of_the_whole_reconstruction(
+    channels: int, index_K: tuple[int, ...], skips: tuple[int, ...]
+) -> None:
+    network = make_autoencoder(channels=channels, width=0.1, place=True, skips=skips, seed=0, device=CPU)
     clip = torch.randn(3, channels, 16, 32, 48)
     network(clip)  # moves the running statistics off their start
     network.eval()
@@ -57,6 +62,18 @@ def test_single_frames_are_those_of_the_whole_reconstruction(channels: int, inde
         frames, whole = network.frames(clip, index_K), network(clip)
     assert whole[:, :, list(index_K)].std() > 0.01
     torch.testing.assert_close(frames, whole[:, :, list(index_K)], rtol=0, atol=1e-6)
+
+
+def test_a_skip_adds_no_parameter_and_lets_detail_of_its_level_through() -> None:
+    plain, skipping = (Autoencoder(channels=1, width=0.1, skips=skips) for skips in ((), (2,)))
+    skipping.load_state_dict(plain.state_dict())
+    for network in (plain, skipping):
+        network.eval()
+        network.state_dict()["decoder.3.weight"].zero_()  # nothing passes through the bottleneck any more
+    one, other = torch.randn(2, 1, 16, 32, 48).unsqueeze(1)
+    with torch.inference_mode():
+        assert torch.equal(plain(one), plain(other))
+        assert not torch.allclose(skipping(one), skipping(other))
 
 
 def test_single_frames_are_refused_during_training() -> None:
