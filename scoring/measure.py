@@ -67,7 +67,10 @@ def measure_video(
         feature_ND = None
         if "semantic" in detector.indicators:
             feature_ND = inputs.read("features-normal", "normal", record, first, end)
-        measurement = detector.measure(frames_NHWC, flow_P2HW, feature_ND, batch_size=batch_size)
+        try:
+            measurement = detector.measure(frames_NHWC, flow_P2HW, feature_ND, batch_size=batch_size)
+        except DataError as error:
+            raise DataError(f"test video {record.id}: {error}") from error
         for tap, part in parts.items():
             part.append(_between(measurement.taps[tap], first, start, stop))
         pairs = slice(start - first, min(stop, record.num_frames - 1) - first)

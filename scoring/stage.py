@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.config import ConfigError
-from pipeline.contract import FolderStage, Inputs, Report, Split
+from pipeline.contract import DataError, FolderStage, Inputs, Report, Split
 
 
 class EvalStage(FolderStage):
@@ -32,10 +32,13 @@ class EvalStage(FolderStage):
     def run(self, inputs: Inputs, out: Path, report: Report) -> None:
         """Write ``scores.zarr``, ``metrics.json``, ``table.txt`` and ``picture.png``."""
         from scoring.evaluate import evaluate
-        from trainer.bundle import load_bundle
+        from trainer.bundle import BundleError, load_bundle
         from trainer.devices import pick_device
 
-        bundle = load_bundle(inputs.folder("train"), pick_device(self.config.eval.device))
+        try:
+            bundle = load_bundle(inputs.folder("train"), pick_device(self.config.eval.device))
+        except BundleError as error:  # its receipt says that it was whole: files were lost or changed since
+            raise DataError(f"{error} (stpa train --force)") from error
         origin = {
             "artifact": out.parent.name,  # eval-<key>; the runner lets a stage write beside nothing but its artifact
             "model": inputs.folder("train").parent.name,

@@ -11,6 +11,7 @@ from made_detector import make_config, silent
 from squares import MadeInputs, make_street, make_training, small_settings
 
 from pipeline.config import ConfigError
+from pipeline.contract import DataError
 from scoring.stage import EvalStage
 
 
@@ -43,6 +44,15 @@ def test_a_folder_without_evaluation_is_said_to_be_missing(tmp_path: Path) -> No
 
     with pytest.raises(FileNotFoundError, match=r"metrics\.json"):
         show(tmp_path, as_json=True)
+
+
+def test_a_damaged_model_is_reported_as_bad_data_with_the_remedy(tmp_path: Path) -> None:
+    class Inputs(MadeInputs):
+        def folder(self, stage: str) -> Path:
+            return tmp_path
+
+    with pytest.raises(DataError, match=r"bundle\.json: .*stpa train"):
+        EvalStage(make_config()).run(Inputs([]), tmp_path, silent)
 
 
 def test_it_evaluates_a_bundle_that_training_left(tmp_path: Path) -> None:

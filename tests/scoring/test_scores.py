@@ -1,14 +1,17 @@
 """From measured values to the scores of one video."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from made_detector import MadeDetector, MadeInputs, make_record
 
-from pipeline.contract import VideoRecord
+from pipeline.contract import DataError, VideoRecord
 from scoring.fusion import evidence
 from scoring.measure import Measured, measure_video
 from scoring.protocols import DEPLOYMENT, PAPER, Protocol
 from scoring.scores import MissingScoreError, Pooling, ProtocolScores, fusion_weights, score_names, score_video
+from trainer.indicators import Measurement
 
 RECORD = make_record("walk", 60)
 INPUTS = MadeInputs({"walk": 60}, {"walk": range(30, 40)})
@@ -125,6 +128,15 @@ def test_a_video_measured_in_pieces_has_the_scores_of_the_whole(piece_frames: in
         for name, value_N in expected.values.items():
             np.testing.assert_allclose(cut[tap].values[name], value_N, rtol=1e-12)
         np.testing.assert_array_equal(cut[tap].maps["spatial"], expected.maps["spatial"])
+
+
+def test_arrays_that_do_not_fit_the_model_are_refused_with_the_name_of_the_video() -> None:
+    class Picky(MadeDetector):
+        def measure(self, *_: Any, **__: Any) -> Measurement:
+            raise DataError("expected frames of 64 x 64 pixels")
+
+    with pytest.raises(DataError, match="test video walk: expected frames of 64 x 64"):
+        measured_by(Picky(), PAPER)
 
 
 def test_a_clip_of_16_frames_is_long_enough() -> None:
