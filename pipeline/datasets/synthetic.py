@@ -50,6 +50,10 @@ class SyntheticDataset(FolderDataset):
             videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
             return {str(video["id"]) for split in ("train", "test") for video in videos[split]}
         except FileNotFoundError:
-            raise DataError(f"{self.root}: expected dataset.json of a synthetic dataset, found none; {remedy}") from None
+            raise DataError(
+                f"{self.root}: expected dataset.json of a synthetic dataset, found none; {remedy}"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: expected the videos of a synthetic dataset, found: {error!r}; {remedy}") from error
+            raise DataError(
+                f"{path}: expected the videos of a synthetic dataset, found: {error!r}; {remedy}"
+            ) from error

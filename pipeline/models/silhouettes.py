@@ -49,8 +49,8 @@ def moving_objects(
     rng : Generator
         Chooses the object where there are several, and how long it is kept.
 
-    An object is kept for ``settings.hold`` to twice as many frames, less where it cannot be followed so long. Where nothing
-    moves for ``hold`` frames, random masks take its place; in shorter gaps there is none.
+    An object is kept for ``settings.hold`` to twice as many frames, or to the end of the video if that is near, and less
+    where it cannot be followed so long. Where nothing moves for ``hold`` frames, random masks take its place; in shorter gaps there is none.
     """
     tracks = find_tracks(read_frames, read_flow, frames, settings.min_area)
     shape = read_frames(0, 1).shape[1], read_frames(0, 1).shape[2]
@@ -152,10 +152,7 @@ def choose(runs: list[_Run], frames: int, hold: int, rng: np.random.Generator) -
         needed = min(hold, frames - frame)
         lasting = [run for run in there if run.stop - frame >= needed]
         if lasting:
-            cost = [
-                shown.get(run.number, 0) + 12 * hold * run.crowd + rng.uniform(0, hold)
-                for run in lasting
-            ]
+            cost = [shown.get(run.number, 0) + 12 * hold * run.crowd + rng.uniform(0, hold) for run in lasting]
             run = lasting[int(np.argmin(cost))]
             stop = min(run.stop, frame + int(rng.integers(hold, 2 * hold + 1)))
             stop = run.stop if frames - stop < hold else stop

@@ -145,9 +145,7 @@ class Tracker:
             owners[:] = [owner for owner in owners if owner not in groups]
         return groups
 
-    def _share_out(
-        self, region_HW: Bools, owners: list[int], predicted: list[Bools], masks: list[Bools]
-    ) -> Bools:
+    def _share_out(self, region_HW: Bools, owners: list[int], predicted: list[Bools], masks: list[Bools]) -> Bools:
         """Give the pixels of a region to the objects that claim it and return what is left."""
         if not owners:
             return region_HW
@@ -191,9 +189,7 @@ class Tracker:
         for mask_HW in born:
             track = Track(self._frame, [cut_out(mask_HW)], [_centre(mask_HW)])
             self.tracks.append(track)
-            self._active.append(
-                _Followed(track, mask_HW, np.full(2, np.nan), [int(np.count_nonzero(mask_HW))])
-            )
+            self._active.append(_Followed(track, mask_HW, np.full(2, np.nan), [int(np.count_nonzero(mask_HW))]))
 
 
 def _predict(followed: _Followed, flow_2HW: Floats | None) -> Bools:

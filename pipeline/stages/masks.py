@@ -106,9 +106,7 @@ def _find_random(config: Config, record: VideoRecord, number: int, inputs: Input
 
     start, stop = blocks(record.num_frames)[number]
     shape = config.frames.height, config.frames.width
-    mask_THW, object_T = random_objects(
-        stop - start, shape, config.masks, _generator(config.masks, record, number)
-    )
+    mask_THW, object_T = random_objects(stop - start, shape, config.masks, _generator(config.masks, record, number))
     return {"mask": mask_THW, "object": _numbered(object_T, number)}
 
 

@@ -256,5 +256,3 @@ def _write_json(path: Path, content: Any) -> None:
     side = path.with_name(f".{path.name}.side")
     side.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     side.replace(path)
-
-

@@ -64,7 +64,9 @@ class Film:
 
     def readers(self) -> tuple[Any, Any]:
         def read_frames(start: int, stop: int) -> Array:
-            assert 0 <= start < stop <= min(len(self.frames_THWC), start + 128), "more at once than memory is meant to hold"
+            assert 0 <= start < stop <= min(len(self.frames_THWC), start + 128), (
+                "more at once than memory is meant to hold"
+            )
             return self.frames_THWC[start:stop]
 
         def read_flow(start: int, stop: int) -> Array:
@@ -239,7 +241,11 @@ def test_where_nothing_moves_random_masks_take_their_place() -> None:
 
 
 def test_a_short_gap_holds_no_mask_and_a_long_one_a_random_mask() -> None:
-    first, short, long = Walker(10, 40, 1, until=35), Walker(10, 40, 1, since=42, until=80), Walker(10, 40, 1, since=120)
+    first, short, long = (
+        Walker(10, 40, 1, until=35),
+        Walker(10, 40, 1, since=42, until=80),
+        Walker(10, 40, 1, since=120),
+    )
     mask_THW, object_T = film((first, short, long), frames=160).objects()
     assert (object_T[36:41] == -1).all()
     assert not mask_THW[object_T == -1].any()
@@ -350,7 +356,9 @@ def record(frames: int, name: str = "a") -> VideoRecord:
     return VideoRecord(video=video, num_frames=frames, height=HEIGHT, width=WIDTH, fps=25, digest="0")
 
 
-def make(scene: Film, shard_frames: int, *, source: str = "motion", name: str = "a", backwards: bool = False) -> list[Array]:
+def make(
+    scene: Film, shard_frames: int, *, source: str = "motion", name: str = "a", backwards: bool = False
+) -> list[Array]:
     """Return mask and object of a whole video, made by one worker in shards."""
     config = Config(frames=FramesSettings(height=HEIGHT, width=WIDTH), masks=MasksSettings(source=source))
     frames, worker = len(scene.frames_THWC), MasksStage(config).worker()

@@ -216,7 +216,9 @@ def test_an_interrupted_writing_is_not_taken_for_whole_and_goes_on(
     assert len(open_dataset(DatasetSettings(kind="synthetic", root=tmp_path)).videos()) == 3
 
 
-def test_a_video_that_lost_frames_on_the_way_to_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_that_lost_frames_on_the_way_to_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(write, "_count_frames", lambda path: TINY.frames - 1)
     with pytest.raises(OSError, match=r"train-000\.mp4: expected 32 frames in it, found 31; is the disk full"):
         write_dataset(TINY, tmp_path, silent)
