@@ -50,7 +50,8 @@ def moving_objects(
         Chooses the object where there are several, and how long it is kept.
 
     An object is kept for ``settings.hold`` to twice as many frames, or to the end of the video if that is near, and less
-    where it cannot be followed so long. Where nothing moves for ``hold`` frames, random masks take its place; in shorter gaps there is none.
+    where it cannot be followed so long. Where nothing moves for ``hold`` frames, random masks take its
+    place; in shorter gaps there is none.
     """
     tracks = find_tracks(read_frames, read_flow, frames, settings.min_area)
     shape = read_frames(0, 1).shape[1], read_frames(0, 1).shape[2]
