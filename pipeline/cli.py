@@ -152,6 +152,8 @@ class Run:
         self._check_upstream(needed, name)
         for stage in (*needed, name):
             self._workspace.stages[stage].check()
+        if isinstance(self._workspace.stages[name], FolderStage):
+            self._check_labels()
         for stage, records in needed.items():
             self._make(stage, records)
         if self.failures and isinstance(self._workspace.stages[name], FolderStage):
@@ -159,6 +161,14 @@ class Run:
         if self._options.force and not self._options.dry_run:
             forget(self._workspace, name, chosen)
         self._make(name, set(chosen))
+
+    def _check_labels(self) -> None:
+        """Refuse labels that do not fit before a model is trained, not after."""
+        from pipeline.datasets.inventory import label_problems
+
+        problems = label_problems(self._session.dataset, self._session.workspace.records)
+        if problems:
+            fail(BAD_DATA, "\n".join(map(str, problems)))
 
     def _choose(self, name: str) -> list[VideoRecord]:
         """Return the videos that were asked for; a whole-split stage needs them all."""

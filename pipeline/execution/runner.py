@@ -14,6 +14,7 @@ import platform
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -95,6 +96,7 @@ def run_folder(workspace: Workspace, plan: Plan, labels: LabelReader | None, rep
     start = time.perf_counter()
     try:
         stage.run(StoredInputs(workspace, labels), side, report)
+        _flush(side)
         final = artifact.folder / f"data-{digest}"
         shutil.rmtree(final, ignore_errors=True)  # it has no receipt, or was to be made again
         side.chmod(0o755)
@@ -102,9 +104,23 @@ def run_folder(workspace: Workspace, plan: Plan, labels: LabelReader | None, rep
     finally:
         shutil.rmtree(side, ignore_errors=True)
     seconds = round(time.perf_counter() - start, 3)
-    receipt = {"stage": plan.stage, "digest": digest, "seconds": seconds, "provenance": provenance()}
+    receipt = {
+        "stage": plan.stage,
+        "digest": digest,
+        "inputs": workspace.inputs_of(stage),
+        "seconds": seconds,
+        "provenance": provenance(),
+    }
     write_json(artifact.receipts_folder / folder_receipt_name(digest), receipt)
     return Outcome(stage=plan.stage, made=1)
+
+
+def _flush(folder: Path) -> None:
+    """Force files to disk before a receipt says that they are there."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def forget(workspace: Workspace, name: str, records: Iterable[VideoRecord]) -> None:
@@ -147,7 +163,7 @@ def _make_shard(
     start = time.perf_counter()
     try:
         arrays = worker(shard, inputs)
-    except (ValueError, LookupError, OSError) as error:  # what bad data raise; anything else is a defect and ends the run
+    except (ValueError, LookupError, OSError, RuntimeError) as error:  # bad data, or a device without memory left
         return str(error) or type(error).__name__
     seconds = time.perf_counter() - start
     files = artifact.write(shard, arrays, stage.arrays(shard.record))
@@ -163,12 +179,21 @@ _make: Callable[[Shard], str | None]  # of this worker process, built once by _s
 def _start_worker(config: Config, stages: list[type[Stage]], records: tuple[VideoRecord, ...], name: str) -> None:
     global _make
     signal.signal(signal.SIGINT, lambda *_: os._exit(FAILED))  # the parent tells the user; a traceback each would hide it
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     threads = max(1, (os.cpu_count() or 1) // config.run.workers)
     _limit_threads(threads)
     workspace = Workspace(config, stages, records)
     stage = workspace.stages[name]
     assert isinstance(stage, ShardStage)
     _make = _maker(workspace, stage)
+
+
+def _die_with_parent() -> None:
+    """End this worker once the process that hands out the work is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(FAILED)
 
 
 def _limit_threads(threads: int) -> None:

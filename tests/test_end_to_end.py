@@ -1,0 +1,164 @@
+"""The whole pipeline on a small street, as a user types it: every part real, only small."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from stpa import main; main()"
+SETTINGS = """
+[dataset]
+name = "street"
+kind = "synthetic"
+root = "street"
+
+[synthetic]
+seed = 5
+train_videos = 3
+test_videos = 3
+frames = 64
+height = 96
+width = 128
+
+[frames]
+height = 64
+width = 80
+
+[inpaint]
+steps = 2
+
+[train]
+width = 0.1
+batch_size = 8
+learning_rate = 2e-3
+schedule = "cosine"
+epochs = 1
+calibration_windows = 64
+
+[run]
+shard_frames = 32
+"""
+STAGES = ("frames", "flows", "masks", "inpaint", "features-normal", "features", "train", "eval")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-W", "error::ResourceWarning", "-c", PROGRAM, str(ROOT), *arguments]
+
+
+def stpa(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    name, *rest = arguments
+    words = (name, *rest[:1], "--config", "s.toml", *rest[1:]) if name == "data" else (name, "--config", "s.toml", *rest)
+    done = subprocess.run(command(*words), cwd=folder, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == code, f"stpa {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def status(folder: Path, *arguments: str) -> dict[str, Any]:
+    rows = json.loads(stpa(folder, "status", "--json", *arguments).stdout)["stages"]
+    return {row["stage"]: row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run everything once; the tests below look at what it left behind."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "s.toml").write_text(SETTINGS)
+    stpa(folder, "data", "synth")
+    for name in ("flows", "inpaint", "features", "train"):
+        stpa(folder, name)
+    (folder / "results.json").write_text(stpa(folder, "eval", "--json").stdout)
+    yield folder
+
+
+@pytest.mark.timeout(400)
+def test_every_test_frame_gets_a_score_under_both_protocols(street: Path) -> None:
+    results = json.loads((street / "results.json").read_text())
+    for protocol, frames in (("paper", 3 * (64 - 15)), ("deployment", 3 * 64)):
+        found = results["protocols"][protocol]
+        assert found["frames"] == frames
+        for indicator in ("spatial", "temporal", "semantic", "fused"):
+            assert 0 <= found[indicator]["micro_auc"] <= 1
+    assert {"micro_auc"} <= set(next(iter(results["baselines"].values())))
+
+
+def test_a_picture_and_a_table_are_left(street: Path) -> None:
+    folders = list(street.glob("cache/street/eval-*/data-*"))
+    assert len(folders) == 1
+    assert (folders[0] / "picture.png").stat().st_size > 10_000
+    assert "fused" in (folders[0] / "table.txt").read_text()
+
+
+def test_a_second_eval_does_no_work_and_says_so(street: Path) -> None:
+    again = stpa(street, "eval", "--json")
+    assert "eval: nothing to do" in again.stderr
+    assert again.stdout == (street / "results.json").read_text()
+
+
+def test_status_knows_that_all_is_fresh_and_what_a_changed_setting_would_cost(street: Path) -> None:
+    assert {name: row["state"] for name, row in status(street).items()} == dict.fromkeys(STAGES, "fresh")
+    changed = status(street, "--set", "inpaint.steps=3")
+    stale = {"inpaint", "features", "train", "eval"}
+    assert {name for name, row in changed.items() if row["state"] != "fresh"} == stale
+    assert "steps 2 -> 3" in changed["inpaint"]["why"]
+    assert "upstream inpaint changed" in changed["features"]["why"]
+
+
+def test_a_costly_stage_is_not_made_for_another_one_unasked(street: Path) -> None:
+    refused = stpa(street, "train", "--set", "inpaint.steps=3", code=4)
+    assert "stpa inpaint" in refused.stderr
+    assert not list(street.glob("cache/street/train-*/.partial-*"))
+
+
+def test_a_dry_run_makes_nothing(street: Path) -> None:
+    before = sorted(path.name for path in (street / "cache" / "street").iterdir())
+    told = stpa(street, "inpaint", "--set", "inpaint.steps=3", "--dry-run")
+    assert "inpaint: would make 6 of 6 shards" in told.stdout
+    assert sorted(path.name for path in (street / "cache" / "street").iterdir()) == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_stage_goes_on_where_it_was(street: Path, how: signal.Signals) -> None:
+    overrides = ("--set", f"inpaint.seed={int(how)}", "--set", "inpaint.steps=40")
+    artifact = street / "cache" / "street" / f"inpaint-{status(street, *overrides)['inpaint']['key']}"
+    running = subprocess.Popen(
+        command("inpaint", "--config", "s.toml", *overrides), cwd=street, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 100
+    while not any(artifact.glob("receipts/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(running.pid, how)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode != 0
+    assert "Traceback" not in errors
+    row = status(street, *overrides)["inpaint"]
+    assert (row["state"], row["shards"]) == ("partial", 6)
+    kept = {path.name: path.stat().st_mtime_ns for path in artifact.glob("receipts/*.json")}
+    assert len(kept) == row["shards_done"] >= 1
+    done = stpa(street, "inpaint", *overrides)
+    assert f"made {6 - len(kept)} shards" in done.stderr
+    assert all((artifact / "receipts" / name).stat().st_mtime_ns == written for name, written in kept.items())
+
+
+def test_an_added_video_costs_only_its_own_shards(street: Path) -> None:
+    source = street / "street" / "train"
+    first = sorted(source.glob("*.mp4"))[0]
+    # one byte behind the last box: another content, the same pictures
+    (source / "zz-added.mp4").write_bytes(first.read_bytes() + b"\0")
+    try:
+        rows = status(street)
+        assert (rows["flows"]["state"], rows["flows"]["shards_done"], rows["flows"]["shards"]) == ("partial", 12, 14)
+        assert "zz-added" in rows["flows"]["why"]
+        assert "made 2 shards" in stpa(street, "flows").stderr
+        assert status(street)["train"]["state"] == "stale"
+    finally:
+        (source / "zz-added.mp4").unlink()
+    assert status(street)["eval"]["state"] == "fresh"
