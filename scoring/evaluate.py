@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import Config
-from pipeline.contract import DataError, Inputs, Labels, Report, VideoRecord
+from pipeline.config import CLIP_FRAMES, Config
+from pipeline.contract import Array, DataError, Inputs, Labels, Report, VideoRecord
 from pipeline.files import write_json
 from scoring.baselines import trivial_scores
 from scoring.measure import Detector, Measured, measure_video, refuse_short
-from scoring.picture import draw_picture
+from scoring.picture import MOST_PEAKS, draw_picture
 from scoring.protocols import PROTOCOLS, Protocol
 from scoring.scores import FUSED, ProtocolScores, fusion_weights, score_video
 from scoring.store import write_scores
@@ -91,7 +91,7 @@ def _score_one(
         labels=_labels(inputs, record),
         protocols=scores,
         trivial=trivial_scores(record.id, motion_PM),
-        peak=_peak(scores[shown.name], measured[shown.tap]),
+        peaks=find_peaks(scores[shown.name], measured[shown.tap]),
     )
 
 
@@ -110,12 +110,17 @@ def _labels(inputs: Inputs, record: VideoRecord) -> Labels | None:
     return labels
 
 
-def _peak(scores: ProtocolScores, measured: Measured) -> Peak:
-    row = int(np.argmax(scores.score[FUSED]))
-    return Peak(
-        frame_index=int(measured.frame_index_N[row]),
-        maps={name: map_Nhw[row].copy() for name, map_Nhw in measured.maps.items()},
-    )
+def find_peaks(scores: ProtocolScores, measured: Measured) -> tuple[Peak, ...]:
+    """Return the highest scores of a video, each at least a clip away from those before it, the highest first."""
+    left_N = scores.score[FUSED].copy()
+    peaks: list[Peak] = []
+    while len(peaks) < MOST_PEAKS and np.isfinite(left_N).any():
+        row = int(np.argmax(left_N))
+        maps: dict[str, Array] = {name: map_Nhw[row].copy() for name, map_Nhw in measured.maps.items()}
+        frame = int(measured.frame_index_N[row])
+        peaks.append(Peak(frame_index=frame, score=float(left_N[row]), maps=maps))
+        left_N[np.abs(measured.frame_index_N - frame) < CLIP_FRAMES] = -np.inf
+    return tuple(peaks)
 
 
 def versions() -> dict[str, str]:

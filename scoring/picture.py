@@ -20,7 +20,7 @@ from pipeline.contract import Array, Inputs
 from pipeline.files import write_atomically
 from scoring.protocols import Protocol
 from scoring.scores import FUSED
-from scoring.summary import VideoResult
+from scoring.summary import Peak, VideoResult
 from scoring.timeline import INK, LINES, MUTED, TRUTH, draw_timeline, mark_peak, shorten, shown_lines
 
 MOST_VIDEOS, MOST_PEAKS, COLUMNS = 12, 6, 2
@@ -30,6 +30,7 @@ COLOURS = 256
 """Of the palette: keeps the file small enough for a README, at a loss nobody sees beside noise in the frames."""
 TOP_PERCENTILE = 99.9  # of all shown scores: one wild frame must not flatten every other line
 Channel = Literal["spatial", "temporal"]
+ShownPeak = tuple[VideoResult, Peak]
 CHANNELS: tuple[Channel, ...] = ("spatial", "temporal")
 
 
@@ -54,10 +55,10 @@ class Sheet:
 def draw_picture(path: Path, results: Sequence[VideoResult], inputs: Inputs, protocol: Protocol, title: str) -> None:
     """Write a PNG of at most 12 videos, evenly spaced in the order of their ids, and of the highest peaks among them."""
     shown = [results[place] for place in evenly(len(results), MOST_VIDEOS)]
-    peaks = sorted(shown, key=lambda result: -_peak_value(result, protocol))[:MOST_PEAKS]
+    peaks = highest_peaks(shown)
     columns = min(COLUMNS, len(shown))
     strips_height = STRIP * -(-len(shown) // columns)
-    frames = [_read_frame(inputs, result) for result in peaks]
+    frames = [_read_frame(inputs, *peak) for peak in peaks]
     cell_width = (WIDTH - 2 * MARGIN) / MOST_PEAKS
     cell_height = cell_width * frames[0].shape[0] / frames[0].shape[1]
     height = HEAD + strips_height + 0.75 + CAPTION + 3 * cell_height + 0.4
@@ -73,18 +74,21 @@ def evenly(count: int, most: int) -> list[int]:
     return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()})
 
 
-def _peak_value(result: VideoResult, protocol: Protocol) -> float:
-    return float(result.protocols[protocol.name].score[FUSED].max())
+def highest_peaks(shown: Sequence[VideoResult]) -> list[ShownPeak]:
+    """Return the peaks to be shown, the highest first; a second one of a video only where there are few videos."""
+    ranked = [(rank, -peak.score, result, peak) for result in shown for rank, peak in enumerate(result.peaks)]
+    chosen = sorted(ranked, key=lambda entry: entry[:2])[:MOST_PEAKS]
+    return [(result, peak) for _, _, result, peak in sorted(chosen, key=lambda entry: entry[1])]
 
 
-def _read_frame(inputs: Inputs, result: VideoResult) -> NDArray[np.uint8]:
-    place = result.peak.frame_index
+def _read_frame(inputs: Inputs, result: VideoResult, peak: Peak) -> NDArray[np.uint8]:
+    place = peak.frame_index
     frame_HWC: Array = inputs.read("frames", "frames", result.record, place, place + 1)[0]
     return np.ascontiguousarray(np.broadcast_to(frame_HWC, (*frame_HWC.shape[:2], 3)), np.uint8)
 
 
 def _draw_head(sheet: Sheet, shown: Sequence[VideoResult], total: int, protocol: Protocol, title: str) -> None:
-    sheet.text(MARGIN, 0.36, f"{title}: how abnormal is each frame?", 15, weight="bold")
+    sheet.text(MARGIN, 0.36, f"{shorten(title, 20)}: how abnormal is each frame?", 15, weight="bold")
     which = "" if len(shown) == total else f"; {len(shown)} of {total} test videos, evenly spaced in order of their names"
     unit = "0..1 within each video" if protocol.per_video else "-log10 of the chance in normal video"
     sheet.text(MARGIN, 0.6, f"protocol {protocol.name}; score: {unit}{which}", 9, MUTED)
@@ -100,7 +104,7 @@ def _draw_head(sheet: Sheet, shown: Sequence[VideoResult], total: int, protocol:
 
 
 def _draw_strips(
-    sheet: Sheet, shown: Sequence[VideoResult], peaks: Sequence[VideoResult], protocol: Protocol, columns: int
+    sheet: Sheet, shown: Sequence[VideoResult], peaks: Sequence[ShownPeak], protocol: Protocol, columns: int
 ) -> None:
     drawn = [result.protocols[protocol.name] for result in shown]
     values = np.concatenate([np.max([s.score[FUSED], *shown_lines(s, protocol).values()], axis=0) for s in drawn])
@@ -112,21 +116,22 @@ def _draw_strips(
         column, row = divmod(place, rows)
         axes = sheet.axes(MARGIN + column * (width + gap), HEAD + row * STRIP + 0.24, width, STRIP - 0.5)
         draw_timeline(axes, result, protocol, top)
-        if result in peaks:
-            mark_peak(axes, result.peak.frame_index, min(_peak_value(result, protocol), top), peaks.index(result) + 1)
+        for number, (owner, peak) in enumerate(peaks, start=1):
+            if owner is result:
+                mark_peak(axes, peak.frame_index, min(peak.score, top), number)
 
 
 def _draw_peaks(
-    sheet: Sheet, peaks: Sequence[VideoResult], frames: Sequence[Array], top: float, cell: tuple[float, float]
+    sheet: Sheet, peaks: Sequence[ShownPeak], frames: Sequence[Array], top: float, cell: tuple[float, float]
 ) -> None:
     sheet.text(MARGIN, top - 0.2, "The highest peaks", 12, weight="bold")
     explained = "below each frame: where the spatial and the temporal error exceeds what training shows at that place"
     sheet.text(MARGIN + 1.75, top - 0.2, explained, 9, MUTED)
-    greatest = {name: max(float(peak.peak.maps[name].max()) for peak in peaks) for name in CHANNELS}
-    for place, (result, frame_HWC) in enumerate(zip(peaks, frames, strict=True)):
+    greatest = {name: max(float(peak.maps[name].max()) for _, peak in peaks) for name in CHANNELS}
+    for place, ((result, peak), frame_HWC) in enumerate(zip(peaks, frames, strict=True)):
         left = MARGIN + place * cell[0]
-        _caption_peak(sheet, result, place + 1, left, top)
-        pictures = [frame_HWC, *(overlay(frame_HWC, result.peak.maps[name], greatest[name]) for name in CHANNELS)]
+        _caption_peak(sheet, result, peak.frame_index, place + 1, left, top)
+        pictures = [frame_HWC, *(overlay(frame_HWC, peak.maps[name], greatest[name]) for name in CHANNELS)]
         for row, picture_HWC in enumerate(pictures):
             axes = sheet.axes(left, top + CAPTION + row * cell[1], cell[0] - 0.06, cell[1] - 0.06)
             axes.imshow(picture_HWC, interpolation="lanczos", aspect="auto")
@@ -138,8 +143,8 @@ def _draw_peaks(
                 sheet.text(x, y, label, 8.5, MUTED, rotation="vertical", ha="right", va="center")
 
 
-def _caption_peak(sheet: Sheet, result: VideoResult, number: int, left: float, top: float) -> None:
-    frame, labels = result.peak.frame_index, result.labels
+def _caption_peak(sheet: Sheet, result: VideoResult, frame: int, number: int, left: float, top: float) -> None:
+    labels = result.labels
     sheet.text(left, top + 0.14, f"{number}  {shorten(result.record.id, 22)}", 8.5, weight="bold")
     if labels is None:
         verdict, colour = "no label", MUTED

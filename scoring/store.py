@@ -5,8 +5,8 @@
                  frame              (R,) int32, 0-based
                  label              (R,) int8, 1 = anomalous, 0 = normal, -1 = no label
                  raw.<indicator>    (R,) float64, and so for z, contribution and score: see scoring.scores
-      peaks/video, frame            (V,) the most abnormal frame of each video
-            spatial, temporal       (V, h, w) float16
+      peaks/video, frame, score     (P,) the most abnormal frames of each video, a clip apart, the highest first
+            spatial, temporal       (P, h, w) float16, error relative to training, see scoring.measure
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,13 +35,16 @@ def write_scores(out: Path, results: Sequence[VideoResult]) -> None:
     group.attrs["videos"] = [result.record.id for result in results]
     for protocol in results[0].protocols:
         _write_table(group.create_group(protocol), _columns(results, protocol), ("row",))
-    peaks = {
-        "video": np.arange(len(results), dtype=np.int32),
-        "frame": np.array([result.peak.frame_index for result in results], np.int32),
-        "spatial": np.stack([result.peak.maps["spatial"] for result in results]),
-        "temporal": np.stack([result.peak.maps["temporal"] for result in results]),
+    places = [place for place, result in enumerate(results) for _ in result.peaks]
+    peaks = [peak for result in results for peak in result.peaks]
+    columns: dict[str, Array] = {
+        "video": np.array(places, np.int32),
+        "frame": np.array([peak.frame_index for peak in peaks], np.int32),
+        "score": np.array([peak.score for peak in peaks]),
+        "spatial": np.stack([peak.maps["spatial"] for peak in peaks]),
+        "temporal": np.stack([peak.maps["temporal"] for peak in peaks]),
     }
-    _write_table(group.create_group("peaks"), peaks, ("video", "y", "x"))
+    _write_table(group.create_group("peaks"), columns, ("peak", "y", "x"))
 
 
 def read_scores(folder: Path, protocol: str) -> dict[str, dict[str, NDArray[Any]]]:

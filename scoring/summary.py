@@ -22,14 +22,17 @@ class VideoResult:
     protocols: dict[str, ProtocolScores]
     trivial: Scores
     """Baselines without an oracle, (T,) each."""
-    peak: "Peak"
+    peaks: "tuple[Peak, ...]"
+    """At least one, the highest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """The most abnormal frame of a video, and where in it the error lies."""
+    """One of the most abnormal frames of a video, and where in it the error lies."""
 
     frame_index: int
+    score: float
+    """Fused, under the protocol that the picture shows."""
     maps: dict[str, NDArray[Any]]
     """float16, ``spatial`` and ``temporal``, (h, w) each, see :class:`scoring.measure.Measured`."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scoring.evaluate import score_test_split
-from scoring.picture import draw_picture, evenly, overlay
+from scoring.picture import draw_picture, evenly, highest_peaks, overlay
 from scoring.protocols import DEPLOYMENT
 from scoring.timeline import TRUTH, shorten, stretches
 
@@ -64,6 +64,22 @@ def test_videos_are_chosen_evenly_and_every_one_where_there_are_few() -> None:
     chosen = evenly(100, 12)
     assert (len(chosen), chosen[0], chosen[-1]) == (12, 0, 99)
     assert set(np.diff(chosen)) == {9}
+
+
+def test_every_video_shows_its_highest_peak_and_few_videos_show_further_ones() -> None:
+    for count in (2, 6, 9):
+        videos = {f"video {place}": 100 + place for place in range(count)}
+        inputs = MadeInputs(videos, dict.fromkeys(videos, range(50, 60)))
+        results = score_test_split(MadeDetector(), inputs, make_config(), [DEPLOYMENT], silent)
+        peaks = highest_peaks(results)
+        scores = [peak.score for _, peak in peaks]
+        assert len(peaks) == 6
+        assert scores == sorted(scores, reverse=True)
+        assert len({result.record.id for result, _ in peaks}) == min(count, 6)
+        assert scores[0] == max(result.protocols["deployment"].score["fused"].max() for result in results)
+        for result in results:
+            frames = sorted(peak.frame_index for peak in result.peaks)
+            assert min(np.diff(frames)) >= 16
 
 
 def test_overlay_leaves_places_of_ordinary_error_grey_and_colours_the_others() -> None:
