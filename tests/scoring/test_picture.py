@@ -30,11 +30,9 @@ def shaded(picture_HWC: NDArray[np.uint8]) -> int:
 def test_the_picture_shades_true_stretches_and_shades_nothing_without_labels(tmp_path: Path) -> None:
     videos = {"a": 60, "b": 60}
     some = draw(tmp_path / "some.png", MadeInputs(videos, {"a": range(20, 30), "b": range(0)}))
-    more = draw(tmp_path / "more.png", MadeInputs(videos, {"a": range(20, 30), "b": range(10, 50)}))
     none = draw(tmp_path / "none.png", MadeInputs(videos, dict.fromkeys(videos)))
     legend = shaded(none)
-    assert shaded(some) > legend + 500
-    assert shaded(more) > legend + 3 * (shaded(some) - legend)
+    assert shaded(some) > legend + 400  # what of the stretch lies above the curve
 
 
 def test_the_picture_is_not_blank_and_small_enough_for_a_readme(tmp_path: Path) -> None:
@@ -54,9 +52,9 @@ def test_more_videos_than_fit_leave_the_picture_as_large_as_it_is(tmp_path: Path
     assert shapes[0] == shapes[1]
 
 
-@pytest.mark.parametrize("name", ["a $x_2$ b", "\\alpha {", "x" * 300])
-def test_odd_names_of_videos_are_written_as_they_are(tmp_path: Path, name: str) -> None:
-    assert draw(tmp_path / "odd.png", MadeInputs({name: 20}, {name: range(3)})).std() > 0
+def test_odd_names_of_videos_are_no_commands_to_the_typesetter(tmp_path: Path) -> None:
+    odd = dict.fromkeys(["a $x_2$ b", "$\\nonsense{$", "x" * 300], 20)
+    assert draw(tmp_path / "odd.png", MadeInputs(odd, dict.fromkeys(odd))).std() > 0
 
 
 def test_videos_are_chosen_evenly_and_every_one_where_there_are_few() -> None:
