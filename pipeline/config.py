@@ -149,6 +149,8 @@ class TrainSettings(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     schedule: Literal["constant", "cosine"] = "constant"
     """constant as published; cosine: 50 steps of warm-up, then down to 2 %, which suits few epochs and high rates."""
+    reduce: Literal[1, 2, 4] = 1
+    """The autoencoders see frames and flow averaged over squares of this side: 2 takes about a fifth of the time."""
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Factor on the channels 96-128-256-256 of the autoencoders."""
     place: bool = True

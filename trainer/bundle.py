@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from pipeline.config import CLIP_FRAMES, TrainSettings
 from pipeline.contract import Array, DataError
 from trainer.autoencoder import Autoencoder, to_device
-from trainer.calibration import Calibration
+from trainer.calibration import Calibration, Network, Pooled
 from trainer.devices import Precision, usable_precision
 from trainer.discriminator import Discriminator
 from trainer.indicators import (
@@ -37,7 +37,7 @@ from trainer.indicators import (
     video_windows,
     window_errors,
 )
-from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, to_channels
+from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, reduce_pictures, to_channels
 
 __all__ = ["Bundle", "BundleError", "BundleInfo", "Measurement", "Tap", "TapValues", "load_bundle", "save_bundle"]
 
@@ -118,12 +118,8 @@ class Bundle:
             Fewer frames than a clip, or sizes that do not fit the bundle or each other.
         """
         self._check(frames_THWC, flow_T2HW, feature_TD)
-        spatial = self.calibration.pooled(
-            "spatial", window_errors(self.spatial, self._frame_windows(frames_THWC, batch_size), self.precision)
-        )
-        temporal = self.calibration.pooled(
-            "temporal", window_errors(self.temporal, self._flow_windows(flow_T2HW, batch_size), self.precision)
-        )
+        spatial = self._pooled("spatial", self.spatial, self._frame_windows(frames_THWC, batch_size))
+        temporal = self._pooled("temporal", self.temporal, self._flow_windows(flow_T2HW, batch_size))
         logit_T = None
         if self.discriminator is not None and feature_TD is not None:
             logit_T = self.discriminator.logits(feature_TD)
@@ -160,12 +156,17 @@ class Bundle:
         """
         return self.calibration.fusion_weight(tap, name)
 
+    def _pooled(self, name: Network, network: Autoencoder, windows: Iterator[Tensor]) -> dict[Tap, Pooled]:
+        errors = window_errors(network, windows, self.precision, self.info.settings.reduce)
+        return self.calibration.pooled(name, errors)
+
     def _frame_windows(self, frames_THWC: Array, batch_size: int) -> Iterator[Tensor]:
         frames = to_channels(torch.as_tensor(frames_THWC).to(self.device), self.info.settings.colour)
+        frames = reduce_pictures(frames, self.info.settings.reduce)
         return (normalise_frames(clip) for clip in video_windows(frames, batch_size))
 
     def _flow_windows(self, flow_T2HW: Array, batch_size: int) -> Iterator[Tensor]:
-        flow = arriving_flow(flow_T2HW).contiguous().to(self.device)
+        flow = reduce_pictures(arriving_flow(flow_T2HW).to(self.device), self.info.settings.reduce).contiguous()
         return (normalise_flow(clip, self.info.flow_scale) for clip in video_windows(flow, batch_size))
 
     def _check(self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None) -> None:

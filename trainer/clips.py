@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.config import CLIP_FRAMES, ConfigError, TrainSettings
 from pipeline.contract import DataError, Inputs, Report, VideoRecord
-from trainer.normalise import arriving_flow, to_channels
+from trainer.normalise import arriving_flow, reduce_pictures, to_channels
 from trainer.seeds import Seed
 
 MEMORY_SHARE = 0.7  # of what is free: the networks and their activations need room too
@@ -24,7 +24,7 @@ SAMPLED_FRAMES = 400  # enough for a percentile: each has thousands of pixels
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """All training videos end to end, N frames in all.
+    """All training videos end to end, N frames in all, as small as ``train.reduce`` makes them.
 
     On the device: ``frames_NHWC`` uint8 with the channels the spatial autoencoder sees, ``image_NHWC`` alike (spatial
     pseudo-anomalies), ``flow_NHW2`` float16 in pixels per frame (see ``arriving_flow``), ``mask_NHW`` bool.
@@ -64,7 +64,7 @@ def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.de
     check_lengths(records)
     lengths = [record.num_frames for record in records]
     first = inputs.read("frames", "frames", records[0], 0, 1)
-    height, width = first.shape[1:3]
+    height, width = (side // settings.reduce for side in first.shape[1:3])
     channels = 1 if settings.colour == "grey" else 3
     check_memory(training_bytes(sum(lengths), height, width, channels), device)
     shape = (sum(lengths), height, width)
@@ -180,12 +180,14 @@ class ClipOrder:
 
 
 def _read_video(inputs: Inputs, record: VideoRecord, settings: TrainSettings) -> dict[str, Tensor]:
-    return {
+    sequences = {
         "frames_NHWC": to_channels(torch.from_numpy(inputs.read("frames", "frames", record)), settings.colour),
         "flow_NHW2": arriving_flow(torch.from_numpy(inputs.read("flows", "flow", record))),
-        "mask_NHW": torch.from_numpy(inputs.read("masks", "mask", record)),
+        "mask_NHW": torch.from_numpy(inputs.read("masks", "mask", record))[..., None],
         "image_NHWC": to_channels(torch.from_numpy(inputs.read("inpaint", "image", record)), settings.colour),
     }
+    reduced = {name: reduce_pictures(sequence, settings.reduce) for name, sequence in sequences.items()}
+    return reduced | {"mask_NHW": reduced["mask_NHW"][..., 0]}
 
 
 def _centres(mask_NHW: Tensor, object_N: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ TAPS: dict[Tap, int] = {"centre": 8, "last": CLIP_FRAMES - 1}
 """Index of the window's frame that is scored: 8 in the paper's protocol, the newest one in the causal protocol."""
 
 MAP_STRIDE = 4
-"""Error maps are averaged over cells of 4 x 4 pixels: far smaller than any object, and 16 times less to keep."""
+"""Error maps are averaged over cells of 4 x 4 stored pixels: far smaller than any object, and 16 times less to keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +101,13 @@ class Reconstructor(Protocol):
         """Return some frames of the reconstruction, (B, C, K, H, W)."""
 
 
-def window_errors(network: Reconstructor, windows: Iterable[Tensor], precision: Precision) -> dict[Tap, Errors]:
-    """Reconstruct batches of windows, (B, C, 16, H, W) each, and return the errors at both taps in the same order."""
+def window_errors(
+    network: Reconstructor, windows: Iterable[Tensor], precision: Precision, reduce: int = 1
+) -> dict[Tap, Errors]:
+    """Reconstruct batches of windows, (B, C, 16, H, W) each, and return the errors at both taps in the same order.
+
+    ``reduce`` says how many stored pixels each side of theirs stands for, so that a cell of the maps stays one of 4 x 4.
+    """
     index_K = list(TAPS.values())
     found: dict[Tap, list[tuple[Tensor, Tensor]]] = {tap: [] for tap in TAPS}
     with torch.inference_mode():
@@ -111,7 +116,7 @@ def window_errors(network: Reconstructor, windows: Iterable[Tensor], precision: 
                 reconstruction_BCKHW = network.frames(clip_BCTHW, index_K)
             error_BKHW = (reconstruction_BCKHW.float() - clip_BCTHW[:, :, index_K]).square_().mean(1)
             for tap, error_BHW in zip(TAPS, error_BKHW.unbind(1), strict=True):
-                found[tap].append((error_BHW.mean((1, 2)), F.avg_pool2d(error_BHW[:, None], MAP_STRIDE)[:, 0]))
+                found[tap].append((error_BHW.mean((1, 2)), F.avg_pool2d(error_BHW[:, None], MAP_STRIDE // reduce)[:, 0]))
     return {
         tap: Errors(
             frame_mse_N=torch.cat([mse for mse, _ in parts]).cpu(),

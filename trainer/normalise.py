@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.contract import Array
@@ -33,6 +34,20 @@ def to_channels(frames_THWC: Tensor, colour: Literal["grey", "rgb"]) -> Tensor:
     # piece by piece: as floating point, a long video would take four times its memory
     grey = [(part.float() @ weights_C).round_().clamp_(0, 255).to(torch.uint8) for part in torch.split(frames_THWC, PIECE)]
     return torch.cat(grey).unsqueeze(-1)
+
+
+def reduce_pictures(sequence_NHWC: Tensor, factor: int) -> Tensor:
+    """Average over squares of ``factor`` pixels: (N, H / factor, W / factor, C) of the same dtype.
+
+    uint8 is rounded. Flow keeps its unit, pixels per frame of the larger picture. bool is True where half of a square is.
+    """
+    if factor == 1:
+        return sequence_NHWC
+    dtype = sequence_NHWC.dtype
+    reduced = F.avg_pool2d(sequence_NHWC.permute(0, 3, 1, 2).float(), factor).permute(0, 2, 3, 1)
+    if dtype == torch.bool:
+        return reduced >= 0.5
+    return (reduced.round() if dtype == torch.uint8 else reduced).to(dtype)
 
 
 def normalise_frames(frames_uint8: Tensor) -> Tensor:

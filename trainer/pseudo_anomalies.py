@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -124,18 +125,19 @@ class ChangedMotion(Mixup):
         return clip_THW2 @ turn_22.to(clip_THW2)
 
 
-class MovingBodies(Mixup):
-    """Temporal: several bodies that move as one piece, too fast or astray, in place of walkers and over empty ground.
+class MovingBodies:
+    """Temporal: several bodies that move as no walker does, in place of walkers and over empty ground.
 
-    A vehicle differs from a walker in three ways: it is faster, larger, and none of its parts moves against another. So a
-    silhouette grows by up to 3 % of the height, and inside it stands (seven in ten) one vector per frame that hardly
-    varies: the object's mean motion, 1.3 to 4 times as fast, or a quarter of the time any direction at 0.5 to 4 times its
-    speed; or (three in ten) the object's own motion 1.3 to 4 times as fast. Half of the bodies stand where the clip's own
-    object is, half are those of other clips at their own place, where the normal clip mostly shows ground. One to eight
-    bodies share a clip: with a single one the network learns little, as it is a hundredth of the picture.
+    A vehicle is faster and larger than a walker, and none of its parts moves against another; others go the wrong way. So a
+    silhouette grows by up to 3 % of the height, and inside it stands one of four motions, see :meth:`body`. Half of the
+    bodies stand where the clip's own object is, half are those of other clips at their own place, where the normal clip
+    mostly shows ground. One to eight share a clip: with a single one the network learns little, as it is a hundredth of
+    the picture.
     """
 
     most = 8
+
+    def __init__(self, settings: TrainSettings) -> None: ...
 
     def __call__(self, data: TrainingData, start: int, random: np.random.Generator) -> Tensor | None:
         """Return 16 flow fields, float32, pixels per frame; None where neither this clip nor those drawn hold an object."""
@@ -145,30 +147,91 @@ class MovingBodies(Mixup):
             source = start if random.random() < 0.5 else int(random.choice(data.start_C))
             found = choose_object(data, data.origin_N[source : source + CLIP_FRAMES], random)
             if found is not None:
-                own_THW2 = data.flow_NHW2[source : source + CLIP_FRAMES].float()
-                moving_THW2 = self.other(data, own_THW2, found, random)
-                grown = int(random.integers(0, max(1, round(GROWTH * data.size[0])) + 1))
-                weight_KHW = soft_mask(found.mask_KHW, grown)[..., None]
-                clip_THW2[found.frame_K] += weight_KHW * (moving_THW2 - clip_THW2)[found.frame_K]
+                self._place(clip_THW2, data.flow_NHW2[source : source + CLIP_FRAMES], found, random)
                 changed = True
         return clip_THW2 if changed else None
 
-    def other(self, data: TrainingData, clip_THW2: Tensor, found: Silhouette, random: np.random.Generator) -> Tensor:
-        """Return the motion of the body, (16, H, W, 2), made from that of its object in ``clip_THW2``."""
+    def _place(self, clip_THW2: Tensor, own_THW2: Tensor, found: Silhouette, random: np.random.Generator) -> None:
+        grown = int(random.integers(0, max(1, round(GROWTH * clip_THW2.shape[1])) + 1))
+        rows, columns = bounding_box(found.mask_KHW.any(0), grown + 2)
+        mask_Khw = found.mask_KHW[:, rows, columns]
+        body_Khw2 = self.body(own_THW2[found.frame_K][:, rows, columns].float(), mask_Khw, random)
+        weight_Khw = soft_mask(mask_Khw, grown)[..., None]
+        for frame, body_hw2, weight_hw in zip(found.frame_K, body_Khw2, weight_Khw, strict=True):
+            clip_THW2[frame, rows, columns].lerp_(body_hw2, weight_hw.expand_as(body_hw2))
+
+    def body(self, own_Khw2: Tensor, mask_Khw: Tensor, random: np.random.Generator) -> Tensor:
+        """Return the motion of a body made from that of an object, (K, h, w, 2), pixels per frame.
+
+        Three in ten each: its own motion, 1.3 to 4 times as fast; one vector per frame that hardly varies, its mean 1.3 to
+        4 times as fast. Two in ten each: its own motion turned by 60 to 300 degrees, 0.7 to 1.5 times as fast; one vector
+        in any direction, 0.5 to 4 times as fast as its mean.
+        """
         kind, faster = random.random(), random.uniform(1.3, 4.0)
         if kind < 0.3:
-            return clip_THW2 * faster
-        mean_2 = clip_THW2[found.frame_K][found.mask_KHW].mean(0)
-        vector_2 = mean_2 * faster
-        if kind >= 0.75:
-            angle, speed = random.uniform(0, 2 * np.pi), float(mean_2.norm()) * random.uniform(0.5, 4.0)
-            vector_2 = speed * torch.tensor([np.cos(angle), np.sin(angle)]).to(mean_2)
-        pace_T = torch.from_numpy(random.normal(1.0, 0.1, CLIP_FRAMES)).to(mean_2)
-        return (pace_T[:, None] * vector_2)[:, None, None].expand_as(clip_THW2)
+            return own_Khw2 * faster
+        if kind < 0.5:
+            turn_22 = random.uniform(0.7, 1.5) * rotation(random.uniform(np.pi / 3, 5 * np.pi / 3))
+            return own_Khw2 @ turn_22.to(own_Khw2)
+        vector_2 = own_Khw2[mask_Khw].mean(0) * faster
+        if kind >= 0.8:
+            speed = float(vector_2.norm()) / faster * random.uniform(0.5, 4.0)
+            vector_2 = speed * rotation(random.uniform(0, 2 * np.pi)).to(own_Khw2)[0]
+        pace_K = torch.from_numpy(random.normal(1.0, 0.1, len(own_Khw2))).to(own_Khw2)
+        return (pace_K[:, None] * vector_2)[:, None, None].expand_as(own_Khw2)
+
+
+class ForeignObjects:
+    """Spatial: several things that do not belong here: painted by the diffusion model, or people turned over.
+
+    Each is the silhouette of one frame, filled with what the inpaint stage painted there or (half of them) with the person
+    itself turned by 60 to 300 degrees; 0.7 to 1.6 times as large; and lies where it was cut out or nearby. Most stay where
+    they are for the whole clip, as what is left behind or has fallen does; the others move along stiffly. One to four
+    share a clip.
+    """
+
+    most = 4
+
+    def __init__(self, settings: TrainSettings) -> None: ...
+
+    def __call__(self, data: TrainingData, start: int, random: np.random.Generator) -> Tensor | None:
+        """Return 16 frames, uint8; None where none of the clips drawn holds an object."""
+        clip_THWC = data.frames_NHWC[start : start + CLIP_FRAMES].cpu().numpy().copy()
+        changed = False
+        for _ in range(int(random.integers(1, self.most + 1))):
+            source = start if random.random() < 0.5 else int(random.choice(data.start_C))
+            found = choose_object(data, np.arange(source, source + CLIP_FRAMES), random)
+            if found is not None:
+                self._place(clip_THWC, data, source, found, random)
+                changed = True
+        return torch.from_numpy(clip_THWC).to(data.frames_NHWC.device) if changed else None
+
+    def _place(
+        self,
+        clip_THWC: NDArray[np.uint8],
+        data: TrainingData,
+        source: int,
+        found: Silhouette,
+        random: np.random.Generator,
+    ) -> None:
+        chosen = int(random.integers(len(found.frame_K)))
+        painted = random.random() < 0.5
+        pictures_NHWC = data.image_NHWC if painted else data.frames_NHWC
+        thing_hwC, cover_hw = cut_out(
+            pictures_NHWC[source + int(found.frame_K[chosen])].cpu().numpy(),
+            found.mask_KHW[chosen].cpu().numpy(),
+            angle=0.0 if painted else random.uniform(60, 300),
+            scale=random.uniform(0.7, 1.6),
+        )
+        centre_K2 = np.argwhere(found.mask_KHW[chosen].cpu().numpy()).mean(0) + random.normal(0, 0.04 * data.size[0], 2)
+        drift_2 = np.zeros(2) if random.random() < 0.7 else random.normal(0, 0.008 * data.size[0], 2)
+        for frame in range(CLIP_FRAMES):
+            blend(clip_THWC[frame], thing_hwC, cover_hw, centre_K2 + (frame - CLIP_FRAMES / 2) * drift_2)
 
 
 SPATIAL: Mapping[str, type[PseudoAnomaly]] = {
     "inpainting": Inpainting,
+    "objects": ForeignObjects,
 }
 TEMPORAL: Mapping[str, type[PseudoAnomaly]] = {
     "mixup": Mixup,
@@ -204,6 +267,54 @@ def mix(clip_THW2: Tensor, other_THW2: Tensor, found: Silhouette, lam: float) ->
     blend = lam * clip_THW2[found.frame_K] + (1 - lam) * other_THW2[found.frame_K]
     mixed_THW2[found.frame_K] = torch.where(found.mask_KHW[..., None], blend, clip_THW2[found.frame_K])
     return mixed_THW2
+
+
+def rotation(angle: float) -> Tensor:
+    """Return the matrix (2, 2) float32 that turns row vectors (x to the right, y downwards) clockwise by radians."""
+    return torch.tensor([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], dtype=torch.float32)
+
+
+def bounding_box(mask_HW: Tensor, margin: int) -> tuple[slice, slice]:
+    """Return the rows and columns of a mask that is not empty, with a margin as far as the picture reaches."""
+    pixel_N2 = mask_HW.nonzero()
+    first_2, last_2 = pixel_N2.amin(0).tolist(), pixel_N2.amax(0).tolist()
+    rows, columns = (slice(max(0, a - margin), b + margin + 1) for a, b in zip(first_2, last_2, strict=True))
+    return rows, columns
+
+
+def cut_out(
+    picture_HWC: NDArray[np.uint8], mask_HW: NDArray[np.bool_], *, angle: float, scale: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what a mask covers, turned by degrees and scaled: pixels (h, w, C) 0..255 and coverage (h, w) 0..1."""
+    row_N, column_N = np.nonzero(mask_HW)
+    top, left = row_N.min(), column_N.min()
+    height, width = int(np.ptp(row_N)) + 1, int(np.ptp(column_N)) + 1
+    side = int(np.ceil(np.hypot(height, width) * scale)) + 2
+    matrix_23 = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale)
+    to_middle = np.eye(2, 3)
+    to_middle[:, 2] = (side - width) / 2, (side - height) / 2
+    matrix_23 = matrix_23 + to_middle - np.eye(2, 3)
+    part = slice(top, top + height), slice(left, left + width)
+    thing = cv2.warpAffine(picture_HWC[part].astype(np.float32), matrix_23, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    cover_hw = cv2.warpAffine(mask_HW[part].astype(np.float32), matrix_23, (side, side))
+    return np.asarray(thing, np.float32).reshape(side, side, -1), np.asarray(cover_hw, np.float32)
+
+
+def blend(
+    picture_HWC: NDArray[np.uint8],
+    thing_hwC: NDArray[np.float32],
+    cover_hw: NDArray[np.float32],
+    centre_2: NDArray[np.float64],
+) -> None:
+    """Put a thing into a picture, its middle at a row and column; what lies outside the picture is cut off."""
+    height, width = picture_HWC.shape[:2]
+    top, left = (round(float(c) - side / 2) for c, side in zip(centre_2, cover_hw.shape, strict=True))
+    rows = slice(max(0, -top), max(0, min(cover_hw.shape[0], height - top)))
+    columns = slice(max(0, -left), max(0, min(cover_hw.shape[1], width - left)))
+    target = picture_HWC[max(0, top) : max(0, top + rows.stop), max(0, left) : max(0, left + columns.stop)]
+    if target.size:
+        weight = cover_hw[rows, columns, None]
+        target[:] = (weight * thing_hwC[rows, columns] + (1 - weight) * target).round().astype(np.uint8)
 
 
 def soft_mask(mask_KHW: Tensor, grown: int) -> Tensor:

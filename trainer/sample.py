@@ -40,7 +40,7 @@ def measure_sample(
             yield make(start_W[done : done + settings.batch_size])
             report(f"calibration, {signal.name}, {what}", min(done + settings.batch_size, len(start_W)), len(start_W))
 
-    normal = window_errors(network, in_batches("normal", start_W, signal.target), precision)
+    normal = window_errors(network, in_batches("normal", start_W, signal.target), precision, settings.reduce)
     # pseudo-anomalies are made twice, which costs less than to keep them
     changed_WT = np.stack([_changed(signal.target(np.array([start]))[0], pseudo_clip(int(start))) for start in start_W])
     row_P = np.flatnonzero(changed_WT.any(1))
@@ -48,7 +48,7 @@ def measure_sample(
     if not len(row_P):
         none = {tap: normal[tap].take(row_P) for tap in TAPS}
         return Sample(normal=normal, pseudo=none, twin_P=dict.fromkeys(TAPS, row_P))
-    pseudo = window_errors(network, in_batches("pseudo-anomalous", start_W[row_P], pseudo_batch), precision)
+    pseudo = window_errors(network, in_batches("pseudo-anomalous", start_W[row_P], pseudo_batch), precision, settings.reduce)
     kept = {tap: np.flatnonzero(changed_WT[row_P, index]) for tap, index in TAPS.items()}
     return Sample(
         normal=normal,

@@ -32,6 +32,12 @@ class TrainStage(FolderStage):
         make_pseudo_anomalies(self.config.train)
         if self.config.train.colour == "rgb" and self.config.frames.colour == "grey":
             raise ConfigError("train.colour = rgb needs frames.colour = rgb, found grey")
+        side, size = 16 * self.config.train.reduce, (self.config.frames.height, self.config.frames.width)
+        if any(length % side for length in size):
+            raise ConfigError(
+                f"train.reduce = {self.config.train.reduce}: expected frames.height and frames.width to be multiples of "
+                f"{side}, found {size[0]} x {size[1]}"
+            )
 
     def run(self, inputs: Inputs, out: Path, report: Report) -> None:
         """Write the bundle."""

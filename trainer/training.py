@@ -41,8 +41,8 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
     return Bundle(
         info=BundleInfo(
             settings=settings,
-            height=data.size[0],
-            width=data.size[1],
+            height=data.size[0] * settings.reduce,
+            width=data.size[1] * settings.reduce,
             flow_scale=data.flow_scale,
             feature_length=None if discriminator is None else len(discriminator.network.mean_D),
             losses=_losses(fits, discriminator),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.normalise import FLOW_LIMIT, arriving_flow, normalise_flow, normalise_frames, to_channels
+from trainer.normalise import FLOW_LIMIT, arriving_flow, normalise_flow, normalise_frames, reduce_pictures, to_channels
 
 
 def test_frames_are_mapped_as_the_published_autoencoders_do() -> None:
@@ -43,3 +43,14 @@ def test_a_frame_is_given_the_motion_that_arrived_in_it() -> None:
         np.testing.assert_array_equal(arriving[frame, ..., 0], flow_T2HW[frame - 1, 0])
         np.testing.assert_array_equal(arriving[frame, ..., 1], flow_T2HW[frame - 1, 1])
     np.testing.assert_array_equal(arriving[0], arriving[1])
+
+
+def test_reduced_pictures_are_means_over_squares_and_keep_their_type() -> None:
+    values = torch.arange(2 * 4 * 6 * 1).reshape(2, 4, 6, 1)
+    expected = values.reshape(2, 2, 2, 3, 2, 1).float().mean((2, 4))
+    assert torch.equal(reduce_pictures(values.to(torch.float16), 2), expected.to(torch.float16))
+    assert torch.equal(reduce_pictures(values.to(torch.uint8), 2), expected.round().to(torch.uint8))
+    assert reduce_pictures(values, 1) is values
+    mask = torch.zeros(1, 2, 4, 1, dtype=torch.bool)
+    mask[0, :, 0], mask[0, 0, 2] = True, True  # half of the left square, a quarter of the right one
+    assert reduce_pictures(mask, 2).flatten().tolist() == [True, False]
