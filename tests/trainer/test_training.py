@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import squares
 from squares import MadeInputs, make_street, make_training, silent, small_settings
 
 from pipeline.contract import DataError
@@ -79,9 +80,10 @@ def test_only_the_training_split_is_read() -> None:
     train(MadeInputs([*inputs.streets.values(), test]), small_settings(epochs=0.1), silent)
 
 
-def test_networks_that_see_reduced_pictures_score_and_map_frames_of_full_size() -> None:
+def test_networks_that_see_reduced_pictures_score_and_map_frames_of_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(squares, "WIDTH", 64)  # half of it must be a multiple of 16
     bundle = train(make_training(1), small_settings(epochs=0.2, discriminator_epochs=0, reduce=2), silent)
     street = make_street("test", frames=20, split="test")
     found = bundle.measure(street.arrays["frames", "frames"], street.arrays["flows", "flow"]).taps["last"]
-    assert found.temporal_map_Nhw.shape == (20, 32 // 4, 48 // 4)
+    assert found.temporal_map_Nhw.shape == (20, 32 // 4, 64 // 4)
     assert np.isfinite(found.values["spatial"]).all()
