@@ -1,5 +1,6 @@
 """Training of the inpainting model: the autoencoder, its codebook, and the UNet that removes noise."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pipeline.models.ldm import TRAIN_STEPS, LatentInpainter, Part, UNet2DModel,
 
 LATENT_NOISE = 0.05  # in units of the latents' own spread: small enough to keep detail, large enough for coding
 CODEBOOK = 2048
+COLOUR = 10.0  # weight of the squared error of colour, which is small against the absolute one of light and dark
 INSIDE, OUTSIDE = 1.0, 0.1  # weight of the loss inside and outside the hole
 
 
@@ -60,6 +62,7 @@ def new_vqvae() -> Part:
 def new_unet() -> Part:
     """Return an untrained UNet: narrow at the latents' size, attention at an eighth of it."""
     return UNet2DModel(
+        sample_size=16,
         in_channels=7,
         out_channels=3,
         block_out_channels=(32, 64, 128, 160),
@@ -71,20 +74,30 @@ def new_unet() -> Part:
     )
 
 
-def train_autoencoder(pictures: Pictures, *, steps: int, batch: int, crop: int, seed: int) -> Part:
-    """Train without quantisation, then move mean and covariance of the latents to zero and one."""
+def train_autoencoder(
+    pictures: Pictures, *, steps: int, batch: int, crop: int, seed: int, start: Part | None = None
+) -> Part:
+    """Train without quantisation, then move mean and covariance of the latents to zero and one.
+
+    A linear reading of the latents must give the colour of each block, or colour is found late or never.
+    """
     torch.manual_seed(seed)
-    vqvae = new_vqvae().to(memory_format=torch.channels_last)
+    vqvae = (start or new_vqvae()).to(memory_format=torch.channels_last)
     spread = nn.BatchNorm2d(3, affine=False, momentum=0.01)
+    reading = nn.Conv2d(3, 2, 1)
+    nn.init.zeros_(reading.weight)
     rng = np.random.default_rng([seed, 80])
 
     def loss() -> Tensor:
         image_B3HW = _draw_images(rng, pictures, batch, crop)
         latent_B3hw = spread(vqvae.encode(image_B3HW).latents.float())
         noisy_B3hw = latent_B3hw + LATENT_NOISE * torch.randn_like(latent_B3hw)
-        return picture_loss(vqvae.decode(noisy_B3hw, force_not_quantize=True).sample.float(), image_B3HW)
+        colour_B2hw = functional.avg_pool2d(colour(image_B3HW), crop // noisy_B3hw.shape[-1])
+        read = functional.mse_loss(reading(noisy_B3hw).float(), colour_B2hw)
+        made_B3HW = vqvae.decode(noisy_B3hw, force_not_quantize=True).sample.float()
+        return picture_loss(made_B3HW, image_B3HW) + COLOUR * read
 
-    _optimise("autoencoder", list(vqvae.parameters()), loss, steps=steps, rate=2e-3)
+    _optimise("autoencoder", [*vqvae.parameters(), *reading.parameters()], loss, steps=steps, rate=2e-3)
     _fold_spread(vqvae, spread)
     _whiten(vqvae, _encode_many(vqvae, pictures, np.arange(0, len(pictures.pictures_NHWC), 40)))
     return vqvae
@@ -122,15 +135,18 @@ def train_decoder(vqvae: Part, pictures: Pictures, *, steps: int, batch: int, cr
 
 
 def picture_loss(made_B3HW: Tensor, true_B3HW: Tensor) -> Tensor:
-    """Return the mean absolute difference of pictures, of their gradients and of their colour.
+    """Return the mean absolute difference of pictures and of their gradients, and the mean squared one of their colour.
 
-    Without the gradients edges blur; without the colour (red and blue against green) it is left out for long, as light
-    and dark alone already explain most of a picture.
+    Without the gradients edges blur. The absolute difference alone leaves colour out, whose median is grey.
     """
     error_B3HW = made_B3HW - true_B3HW
-    colour_B2HW = error_B3HW[:, ::2] - error_B3HW[:, 1:2]
-    parts = [error_B3HW, error_B3HW.diff(dim=2), error_B3HW.diff(dim=3), colour_B2HW]
-    return torch.stack([part.abs().mean() for part in parts]).sum()
+    parts = [error_B3HW, error_B3HW.diff(dim=2), error_B3HW.diff(dim=3)]
+    return torch.stack([part.abs().mean() for part in parts]).sum() + COLOUR * colour(error_B3HW).square().mean()
+
+
+def colour(image_B3HW: Tensor) -> Tensor:
+    """Return (B, 2, H, W): red and blue against green."""
+    return image_B3HW[:, ::2] - image_B3HW[:, 1:2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,39 +158,36 @@ class Latents:
     weight_N1hw: Tensor
 
     def draw(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw whole crops once in four times, else windows of two thirds of their size around a hole, which cost less."""
-        rows = rng.integers(len(self.latent_N3hw), size=batch)
-        size = self.latent_N3hw.shape[-1]
-        window = size if rng.random() < 0.25 else size * 2 // 3
-        corners = [(int(row), *self._corner(rng, int(row), size - window)) for row in rows]
-        parts = [
-            torch.stack([tensor[row, :, y : y + window, x : x + window].float() for row, y, x in corners])
-            for tensor in (self.latent_N3hw, self.condition_N4hw, self.weight_N1hw)
-        ]
-        return parts[0], parts[1], parts[2]
-
-    def _corner(self, rng: np.random.Generator, row: int, room: int) -> tuple[int, int]:
-        hole = (self.weight_N1hw[row, 0] > (INSIDE + OUTSIDE) / 2).nonzero()
-        middle = hole[int(rng.integers(len(hole)))].numpy() - (self.latent_N3hw.shape[-1] - room) // 2
-        y, x = np.clip(middle + rng.integers(-3, 4, 2), 0, room)
-        return int(y), int(x)
+        """Draw ``batch`` of them, as float32."""
+        rows = torch.from_numpy(rng.integers(len(self.latent_N3hw), size=batch))
+        return self.latent_N3hw[rows].float(), self.condition_N4hw[rows].float(), self.weight_N1hw[rows].float()
 
 
 @torch.no_grad()
-def encode_pictures(vqvae: Part, pictures: Pictures, batch: int = 64) -> Latents:
-    """Encode every crop once, whole and with its hole, by the production code."""
-    model = LatentInpainter(vqvae, new_unet(), make_scheduler())
+def encode_pictures(vqvae: Part, pictures: Pictures, *, seed: int, batch: int = 64) -> Latents:
+    """Encode a window around each hole once, whole and with the hole, by the production code."""
+    model = LatentInpainter(copy.deepcopy(vqvae), new_unet(), make_scheduler())
+    rng = np.random.default_rng([seed, 84])
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for start in range(0, len(pictures.pictures_NHWC), batch):
-        image_B3HW = _as_tensor(pictures.pictures_NHWC[start : start + batch])
-        mask_B1HW = torch.from_numpy(pictures.masks_NHW[start : start + batch].astype(np.float32))[:, None]
-        touched_B1hw = functional.max_pool2d(mask_B1HW, model.factor)
-        weight_B1hw = OUTSIDE + (INSIDE - OUTSIDE) * touched_B1hw
+        rows = range(start, min(start + batch, len(pictures.pictures_NHWC)))
+        windows = [(row, *_around_hole(rng, pictures.masks_NHW[row], model.trained_size)) for row in rows]
+        image_B3HW = _as_tensor(np.stack([pictures.pictures_NHWC[window] for window in windows]))
+        mask_BHW = np.stack([pictures.masks_NHW[window] for window in windows])
+        mask_B1HW = torch.from_numpy(mask_BHW.astype(np.float32))[:, None]
+        weight_B1hw = OUTSIDE + (INSIDE - OUTSIDE) * functional.max_pool2d(mask_B1HW, model.factor)
         condition_B4hw = model.condition(image_B3HW, mask_B1HW)
         parts.append((model.encode(image_B3HW).half(), condition_B4hw.half(), weight_B1hw.half()))
     latent_N3hw, condition_N4hw, weight_N1hw = (torch.cat(list(column)) for column in zip(*parts, strict=True))
-    vqvae.requires_grad_(True)
     return Latents(latent_N3hw=latent_N3hw, condition_N4hw=condition_N4hw, weight_N1hw=weight_N1hw)
+
+
+def _around_hole(rng: np.random.Generator, mask_HW: NDArray[np.bool_], size: int) -> tuple[slice, slice]:
+    """Draw a window of ``size`` about whose middle, give or take an eighth of it, is a pixel of the hole."""
+    holes_N2 = np.argwhere(mask_HW)
+    middle_2 = holes_N2[int(rng.integers(len(holes_N2)))] + rng.integers(-size // 8, size // 8 + 1, 2)
+    top, left = (int(v) for v in np.clip(middle_2 - size // 2, 0, np.array(mask_HW.shape) - size))
+    return slice(top, top + size), slice(left, left + size)
 
 
 def train_unet(

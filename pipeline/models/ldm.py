@@ -16,7 +16,7 @@ import diffusers
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.models.inpainting import INDEX, SCHEDULE, WEIGHTS
@@ -68,7 +68,7 @@ class LatentInpainter:
     scheduler
         ``DDIMScheduler``; it says what the UNet predicts.
     precision
-        bf16: convolutions and products in bfloat16 (autocast), all else in float32.
+        bf16: convolutions and products in bfloat16 (autocast), all else in float32. The networks given are changed.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class LatentInpainter:
         if found != (LATENT_CHANNELS, 2 * LATENT_CHANNELS + 1, LATENT_CHANNELS):
             raise ValueError(f"expected 3 latent channels and a UNet of 7 channels in, 3 out; found {found}")
         self.device = torch.device(device)
-        self.vqvae = _for_inference(vqvae, self.device)
-        self.unet = _for_inference(unet, self.device)
+        self.vqvae = _for_inference(vqvae, self.device, precision)
+        self.unet = _for_inference(unet, self.device, precision)
         self.scheduler = scheduler
         self.precision: Precision = precision
         self.factor = 2 ** (len(vqvae.config.block_out_channels) - 1)
@@ -229,5 +229,9 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _for_inference(model: Any, device: torch.device) -> Any:
-    return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+def _for_inference(model: Any, device: torch.device, precision: Precision) -> Any:
+    model = model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    for layer in model.modules():
+        if precision == "bf16" and isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.bfloat16()  # autocast would do it again at every step
+    return model

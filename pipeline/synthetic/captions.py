@@ -68,7 +68,7 @@ def caption(video: RenderedVideo, start: int, stop: int) -> str:
     if not 0 <= start < stop <= frames:
         raise ValueError(f"expected a span of frames within 0..{frames}, found {start}..{stop}")
     span = np.arange(start, stop)
-    seen = (_seen_frames(actor, span, width / height) for actor in video.actors)
+    seen = (_seen_frames(video, actor, span, width / height) for actor in video.actors)
     return sentence([sight(a, f) for a, f in zip(video.actors, seen, strict=True) if len(f)])
 
 
@@ -99,10 +99,15 @@ def sentence(sights: Sequence[Sight], *, colours: bool = True, places: bool = Tr
     return ", ".join(clauses) if clauses else EMPTY
 
 
-def _seen_frames(actor: Actor, frame_T: npt.NDArray[np.int_], aspect: float) -> npt.NDArray[np.int_]:
-    """Return those of ``frame_T`` in which the middle of the actor is inside the picture."""
+def _seen_frames(
+    video: RenderedVideo, actor: Actor, frame_T: npt.NDArray[np.int_], aspect: float
+) -> npt.NDArray[np.int_]:
+    """Return those of ``frame_T`` in which the middle of the actor is inside, or an anomaly counts as visible at all."""
     x_T = actor.x_T[frame_T]
-    return frame_T[actor.present_T[frame_T] & (x_T > 0) & (x_T < aspect)]
+    inside_T = actor.present_T[frame_T] & (x_T > 0) & (x_T < aspect)
+    reaches_T = np.array([actor.reaches(int(frame), aspect) for frame in frame_T])
+    seen_T: npt.NDArray[np.bool_] = inside_T | (actor.anomalous_T[frame_T] & video.labels_T[frame_T] & reaches_T)
+    return np.asarray(frame_T[seen_T])
 
 
 def _action(actor: Actor, frame_T: npt.NDArray[np.int_]) -> str:

@@ -133,7 +133,7 @@ def test_a_folder_is_read_as_it_was_written(tmp_path: Path) -> None:
     read = dict(model.vqvae.named_parameters())
     for name, parameter in made.named_parameters():
         if "quantize" not in name:
-            torch.testing.assert_close(read[name], parameter, atol=1e-3, rtol=1e-3)  # half precision on disk
+            torch.testing.assert_close(read[name].float(), parameter, atol=4e-3, rtol=8e-3)  # bfloat16 in use
     assert model.vqvae.config.scaling_factor == 0.5
     assert model.scheduler.config.prediction_type == "epsilon"
 
