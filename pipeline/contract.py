@@ -66,10 +66,12 @@ class VideoRecord:
 
     @property
     def id(self) -> str:
+        """The id of the video."""
         return self.video.id
 
     @property
     def split(self) -> Split:
+        """The split of the video."""
         return self.video.split
 
 

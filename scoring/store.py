@@ -1,12 +1,12 @@
 """Scores on disk: scores.zarr, a table per protocol with one row per scored frame, and the error maps at the peaks.
 
-    scores.zarr/                    attributes: videos (ids; ``video`` below is the place in this list)
-      <protocol>/video              (R,) int32
-                 frame              (R,) int32, 0-based
-                 label              (R,) int8, 1 = anomalous, 0 = normal, -1 = no label
-                 raw.<indicator>    (R,) float64, and so for z, contribution and score: see scoring.scores
-      peaks/video, frame, score     (P,) the most abnormal frames of each video, a clip apart, the highest first
-            spatial, temporal       (P, h, w) float16, error relative to training, see scoring.measure
+scores.zarr/                    attributes: videos (ids; ``video`` below is the place in this list)
+  <protocol>/video              (R,) int32
+             frame              (R,) int32, 0-based
+             label              (R,) int8, 1 = anomalous, 0 = normal, -1 = no label
+             raw.<indicator>    (R,) float64, and so for z, contribution and score: see scoring.scores
+  peaks/video, frame, score     (P,) the most abnormal frames of each video, a clip apart, the highest first
+        spatial, temporal       (P, h, w) float16, error relative to training, see scoring.measure
 """
 
 from collections.abc import Mapping, Sequence

@@ -26,10 +26,12 @@ class Plan:
 
     @property
     def shards_done(self) -> int:
+        """How many shards are there; of a whole-split stage 0 or 1."""
         return self.shards - len(self.missing) - int(self.folder_missing)
 
     @property
     def complete(self) -> bool:
+        """True when nothing is left to do."""
         return self.state == "fresh"
 
     def to_dict(self) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def _is_padded(names: Sequence[str]) -> bool:
     """Say whether sorted names differ in one run of digits before the suffix only, all of one width."""
     if not names:
         return True
-    start = len(os.path.commonprefix((names[0], names[-1])))
+    start = len(os.path.commonprefix((names[0], names[-1])))  # noqa: RUF071 - characters are meant, not folders
     ending = names[0][names[0].rfind(".") :]
     numbers = "".join([name[start : -len(ending)] for name in names if name.endswith(ending)])
     width = len(names[0]) - len(ending) - start

@@ -1,6 +1,7 @@
 """Optical flow estimators behind one small interface."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -61,7 +62,7 @@ def open_flow_estimator(name: str) -> FlowEstimator:
 
 def _over_pairs(pair: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> FlowEstimator:
     def estimate(frames_THW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        flows = [pair(first, second) for first, second in zip(frames_THW[:-1], frames_THW[1:], strict=True)]
+        flows = [pair(first, second) for first, second in pairwise(frames_THW)]
         return np.ascontiguousarray(np.stack(flows).transpose(0, 3, 1, 2), np.float32)
 
     return estimate

@@ -1,6 +1,7 @@
 """Random strokes and boxes after LaMa (Suvorov et al., WACV 2022), moving smoothly over a clip."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -61,7 +62,7 @@ def stretches(start: int, stop: int, hold: int) -> list[tuple[int, int]]:
     """Cut a stretch of frames into parts of ``hold`` to less than twice as many frames; one part if it is shorter."""
     count = max(1, (stop - start) // hold)
     borders = [start + (stop - start) * number // count for number in range(count + 1)]
-    return list(zip(borders[:-1], borders[1:], strict=True))
+    return list(pairwise(borders))
 
 
 def moving_mask(

@@ -1,6 +1,7 @@
 """Masks: which region of a training frame becomes a pseudo-anomaly, the silhouette of one moving object at a time."""
 
 import hashlib
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,7 +85,7 @@ def blocks(frames: int) -> list[tuple[int, int]]:
     """Return blocks of about equal length, at most :data:`BLOCK_FRAMES`, as (start, stop)."""
     count = max(1, -(-frames // BLOCK_FRAMES))
     borders = [frames * number // count for number in range(count + 1)]
-    return list(zip(borders[:-1], borders[1:], strict=True))
+    return list(pairwise(borders))
 
 
 def _find_moving(config: Config, record: VideoRecord, number: int, inputs: Inputs) -> dict[str, Array]:

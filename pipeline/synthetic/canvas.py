@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ class Canvas:
     def limb(self, points: Sequence[Point], width: float, colour: Colour) -> None:
         """Draw a round-ended stroke through ``points``, ``width`` body units wide."""
         thickness = max(1, round(self._length(width)))
-        for start, end in zip(points[:-1], points[1:], strict=True):
+        for start, end in pairwise(points):
             cv2.line(
                 self.pixels, self._device(start), self._device(end), (*colour, 255.0), thickness, cv2.LINE_AA, _SHIFT
             )

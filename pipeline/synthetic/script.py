@@ -204,7 +204,7 @@ def _whole(stage: Stage) -> bool:
 
 
 def _play_runner(stage: Stage, event: Event) -> list[Actor]:
-    """A walker breaks into a run and leaves the picture running."""
+    """Play a walker who breaks into a run and leaves the picture running."""
     lane = _any_lane(stage)
     pace = WALK * float(stage.rng.uniform(2.1, 2.7))
     direction = stage.scene.direction(lane)
@@ -212,7 +212,7 @@ def _play_runner(stage: Stage, event: Event) -> list[Actor]:
 
 
 def _play_against(stage: Stage, event: Event) -> list[Actor]:
-    """A walker turns round and leaves against the stream, on the lane where nobody else goes that way."""
+    """Play a walker who turns round and leaves against the stream, on the lane where nobody else goes that way."""
     lane = _any_lane(stage, 0.65)
     direction = -stage.scene.direction(lane)
     return [_changes_pace(stage, event, lane, direction * stage.pace() * 1.1, direction)]
@@ -240,7 +240,7 @@ def _changes_pace(stage: Stage, event: Event, lane: str, velocity: float, direct
 
 
 def _play_lying(stage: Stage, event: Event) -> list[Actor]:
-    """A walker falls, lies for a while, gets up and walks on."""
+    """Play a walker who falls, lies for a while, gets up and walks on."""
     lane = _any_lane(stage, 0.6)
     frame = np.arange(stage.frames)
     fall, rise = 0.5 * stage.fps, 0.9 * stage.fps
@@ -263,7 +263,7 @@ def _play_lying(stage: Stage, event: Event) -> list[Actor]:
 
 
 def _play_bag(stage: Stage, event: Event) -> list[Actor]:
-    """A passer-by sets a bag down or throws it; a later one takes it away."""
+    """Play a passer-by who sets a bag down or throws it; a later one takes it away."""
     lane = _any_lane(stage, 0.8)
     v, x = stage.spot(lane), float(stage.rng.uniform(0.2, 0.8)) * stage.aspect
     direction = stage.scene.direction(lane)

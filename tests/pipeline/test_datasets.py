@@ -346,7 +346,7 @@ def test_a_pickled_npy_is_refused_and_never_loaded(tmp_path: Path) -> None:
 def test_several_datasets_in_the_root_are_not_guessed_among(tmp_path: Path) -> None:
     for name in ("avenue", "ped2"):
         layouts.make_frames_layout(tmp_path / name)
-    with pytest.raises(DataError, match="found several: avenue, ped2; set dataset.root"):
+    with pytest.raises(DataError, match=r"found several: avenue, ped2; set dataset\.root"):
         FramesDataset(tmp_path).videos()
 
 

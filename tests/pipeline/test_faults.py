@@ -104,7 +104,7 @@ def test_two_runs_at_once_do_no_harm(tmp_path: Path, undisturbed: dict[str, byte
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB, on which 8 MB of noise do not fit."""
+    """Mount a file system of 3 MB, on which 8 MB of noise do not fit."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount")

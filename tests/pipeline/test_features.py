@@ -168,7 +168,7 @@ def test_missing_weights_are_named(tower: Path, tmp_path: Path) -> None:
 def test_another_kind_of_model_is_refused_before_it_is_loaded(tower: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes((tower / "model.safetensors").read_bytes())
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ConfigError, match="CLIP model.*bert"):
+    with pytest.raises(ConfigError, match=r"CLIP model.*bert"):
         FeaturesStage(Config(features=settings(tmp_path))).check()
 
 

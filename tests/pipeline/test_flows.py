@@ -25,7 +25,7 @@ def textured(height: int, width: int) -> NDArray[np.uint8]:
     """Return smooth noise (height, width) over the whole range of grey."""
     noise_HW = np.random.default_rng(0).uniform(0, 255, (height, width)).astype(np.float32)
     smooth_HW = cv2.GaussianBlur(noise_HW, (0, 0), 2)
-    return ((smooth_HW - smooth_HW.min()) * (255 / np.ptp(smooth_HW))).astype(np.uint8)
+    return np.asarray((smooth_HW - smooth_HW.min()) * (255 / np.ptp(smooth_HW)), np.uint8)
 
 
 def moving(count: int, dx: int, dy: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -105,7 +106,7 @@ def street() -> Film:
 def lengths(object_T: NDArray[np.int32]) -> list[tuple[int, int]]:
     """Return (object, number of frames) of each stretch of one object."""
     borders = [0, *(np.flatnonzero(np.diff(object_T)) + 1), len(object_T)]
-    return [(int(object_T[a]), int(b - a)) for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    return [(int(object_T[a]), int(b - a)) for a, b in pairwise(borders)]
 
 
 # ---- silhouettes
@@ -199,7 +200,7 @@ def test_a_change_of_light_is_no_object_and_hides_none() -> None:
 def test_a_pair_that_parts_becomes_two_objects() -> None:
     scene = film((Walker(20, 40, 0.5), Walker(24, 42, 1.2, (30, 40, 60))), frames=80)
     tracks = find_tracks(*scene.readers(), 80, 0.001)
-    assert [track.first for track in tracks][0] == 0
+    assert tracks[0].first == 0
     assert sum(track.stop == 80 for track in tracks) == 2
 
 
@@ -300,7 +301,7 @@ def test_random_masks_stay_within_the_limits_and_move_smoothly() -> None:
         areas_T = mask_THW.mean(axis=(1, 2))
         assert areas_T.min() >= 0.01
         assert areas_T.max() <= 0.08
-        assert all(moved_a_little(before, after) for before, after in zip(mask_THW[:-1], mask_THW[1:], strict=True))
+        assert all(moved_a_little(before, after) for before, after in pairwise(mask_THW))
         shapes.append(mask_THW[0])
     filled = [shape.sum() / (np.ptp(np.argwhere(shape), axis=0) + 1).prod() for shape in shapes]
     assert min(filled) < 0.7  # strokes
@@ -333,7 +334,7 @@ def test_stretches_cover_everything_and_none_is_short() -> None:
     for frames in range(1, 200):
         parts = stretches(3, 3 + frames, 16)
         assert (parts[0][0], parts[-1][1]) == (3, 3 + frames)
-        assert all(a[1] == b[0] for a, b in zip(parts[:-1], parts[1:], strict=True))
+        assert all(a[1] == b[0] for a, b in pairwise(parts))
         assert all(16 <= stop - start < 32 for start, stop in parts) or len(parts) == 1
 
 
