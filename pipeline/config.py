@@ -113,7 +113,7 @@ class InpaintSettings(Section):
     """Spatial pseudo-anomalies: the masked region repainted by a latent diffusion model."""
 
     model: str = "embedded"
-    """embedded, or a folder in the layout of docs/models.md."""
+    """embedded, or a folder laid out like pipeline/models/embedded/ldm."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 10
     """DDIM steps."""
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -65,7 +65,7 @@ def score_test_split(
     """Return what is kept of every test video, in the order of their ids; one video's arrays in memory at a time."""
     records = inputs.videos("test")
     if not records:
-        raise DataError("expected at least one test video, found none; see dataset.root and stpa data check")
+        raise DataError("expected at least one test video, found none; see dataset.root and stpa status")
     for record in records:  # before anything costly is done
         refuse_short(record)
     total = sum(record.num_frames for record in records)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def status(folder: Path, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run everything once; the tests below look at what it left behind."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "s.toml").write_text(SETTINGS)
@@ -76,7 +75,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("flows", "inpaint", "features", "train"):
         stpa(folder, name)
     (folder / "results.json").write_text(stpa(folder, "eval", "--json").stdout)
-    yield folder
+    return folder
 
 
 @pytest.mark.timeout(400)

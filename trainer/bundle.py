@@ -66,14 +66,17 @@ class BundleInfo:
 
     @property
     def channels(self) -> int:
+        """Return how many channels the spatial autoencoder sees."""
         return 1 if self.settings.colour == "grey" else 3
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the content of bundle.json."""
         content = {name: value for name, value in asdict(self).items() if name != "settings"}
         return {"format": FORMAT, "settings": self.settings.model_dump(mode="json"), **content}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Read the content of bundle.json; BundleError if it is of another format."""
         if content.get("format") != FORMAT:
             raise BundleError(f"expected bundle format {FORMAT}, found {content.get('format')!r}; train again")
         values = {name: value for name, value in content.items() if name not in ("format", "settings")}
@@ -93,6 +96,7 @@ class Bundle:
 
     @property
     def precision(self) -> Precision:
+        """Return the precision in which the networks run on their device."""
         return usable_precision(self.info.settings.precision, self.device)
 
     @property

@@ -47,6 +47,7 @@ class TrainingData:
 
     @property
     def size(self) -> tuple[int, int]:
+        """Return height and width in pixels."""
         return self.frames_NHWC.shape[1], self.frames_NHWC.shape[2]
 
 
@@ -121,7 +122,7 @@ def estimate_flow_scale(flow_NHW2: Tensor) -> float:
 def check_lengths(records: Sequence[VideoRecord]) -> None:
     """Raise DataError unless there are videos and each holds at least one clip."""
     if not records:
-        raise DataError("expected at least one training video, found none; see dataset.root and stpa data check")
+        raise DataError("expected at least one training video, found none; see dataset.root and stpa status")
     short = [f"{record.id} ({record.num_frames})" for record in records if record.num_frames < CLIP_FRAMES]
     if short:
         raise DataError(f"training videos need at least {CLIP_FRAMES} frames (one clip); too short: {', '.join(short)}")

@@ -20,8 +20,10 @@ class InpaintStage(ShardStage):
         """Return model, steps and seed, and what else decides the pixels: the weights themselves and the seeds' name."""
         from pipeline.models.inpainting import PRECISION, inpainter_identity
 
+        settings = self.config.inpaint.determining()
         return {
-            **self.config.inpaint.determining(),
+            **settings,
+            "model": settings["model"] if settings["model"] == "embedded" else "folder",  # where it lies changes no pixel
             "model_identity": inpainter_identity(self.config.inpaint),
             "precision": PRECISION,
             "dataset": self.config.dataset.name,
