@@ -95,7 +95,7 @@ def fit_autoencoder(
     precision = usable_precision(settings.precision, device)
     order = ClipOrder(data.start_C, settings.batch_size, seed)
     steps = num_steps(settings, len(data.start_C))
-    losses: list[Tensor] = []
+    loss_S = torch.zeros(steps, device=device)  # one block: a small one per step would pin what lies around it
     network.train()
     for step in range(steps):
         rate = learning_rate(settings, step, steps)
@@ -108,13 +108,13 @@ def fit_autoencoder(
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
-        losses.append(loss.detach())
+        loss_S[step] = loss.detach()
         if (step + 1) % REPORT_STEPS == 0 or step + 1 == steps:
-            _check_finite(losses[-REPORT_STEPS:], signal.name, step, settings)
+            _check_finite(loss_S[max(0, step + 1 - REPORT_STEPS) : step + 1], signal.name, step, settings)
             report(f"{signal.name} autoencoder", (step + 1) * settings.batch_size, steps * settings.batch_size)
     return Fit(
         network=network.eval(),
-        losses=_per_epoch(losses, settings.batch_size, len(data.start_C)),
+        losses=_per_epoch(loss_S, settings.batch_size, len(data.start_C)),
         steps=steps,
     )
 
@@ -133,8 +133,8 @@ def learning_rate(settings: TrainSettings, step: int, steps: int) -> float:
     return settings.learning_rate * min(1.0, (step + 1) / warm_up) * max(FINAL_RATE, cosine)
 
 
-def _check_finite(losses: list[Tensor], name: str, step: int, settings: TrainSettings) -> None:
-    loss = float(torch.stack(losses).mean())
+def _check_finite(loss_S: Tensor, name: str, step: int, settings: TrainSettings) -> None:
+    loss = float(loss_S.mean())
     if not math.isfinite(loss):
         raise TrainingDiverged(
             f"the {name} autoencoder's loss became {loss} by step {step + 1} at a learning rate of "
@@ -142,7 +142,7 @@ def _check_finite(losses: list[Tensor], name: str, step: int, settings: TrainSet
         )
 
 
-def _per_epoch(losses: list[Tensor], batch_size: int, clips: int) -> list[float]:
-    loss_S = torch.stack(losses).double().cpu().numpy()
+def _per_epoch(step_loss_S: Tensor, batch_size: int, clips: int) -> list[float]:
+    loss_S = step_loss_S.double().cpu().numpy()
     epoch_S = np.arange(len(loss_S)) * batch_size // clips
     return [float(loss_S[epoch_S == epoch].mean()) for epoch in np.unique(epoch_S)]
