@@ -126,7 +126,7 @@ def test_a_dry_run_makes_nothing(street: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_stage_goes_on_where_it_was(street: Path, how: signal.Signals) -> None:
-    overrides = ("--set", f"inpaint.seed={int(how)}", "--set", "inpaint.steps=40")
+    overrides = ("--set", f"inpaint.seed={int(how)}", "--set", "inpaint.steps=8")
     artifact = street / "cache" / "street" / f"inpaint-{status(street, *overrides)['inpaint']['key']}"
     running = subprocess.Popen(
         command("inpaint", "--config", "s.toml", *overrides), cwd=street, stderr=subprocess.PIPE, text=True
