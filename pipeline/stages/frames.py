@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, VideoRecord
+from pipeline.stages.pictures import picture_array
 
 
 class FramesStage(ShardStage):
@@ -21,17 +22,7 @@ class FramesStage(ShardStage):
 
     def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
         """Declare ``frames``."""
-        frames = self.config.frames
-        channels = 1 if frames.colour == "grey" else 3
-        return (
-            ArraySpec(
-                name="frames",
-                shape=(record.num_frames, frames.height, frames.width, channels),
-                dtype="uint8",
-                dimension_names=("time", "y", "x", "channel"),
-                description=f"{frames.colour} frames at model resolution",
-            ),
-        )
+        return (picture_array("frames", "frames at model resolution", record, self.config.frames),)
 
     def worker(self) -> ShardWorker:
         """Decode, resize and, where asked for, turn to grey."""

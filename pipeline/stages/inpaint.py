@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, Split, VideoRecord
+from pipeline.stages.pictures import picture_array
 
 
 class InpaintStage(ShardStage):
@@ -41,17 +42,7 @@ class InpaintStage(ShardStage):
 
     def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
         """Declare ``image``."""
-        frames = self.config.frames
-        channels = 1 if frames.colour == "grey" else 3
-        return (
-            ArraySpec(
-                name="image",
-                shape=(record.num_frames, frames.height, frames.width, channels),
-                dtype="uint8",
-                dimension_names=("time", "y", "x", "channel"),
-                description=f"{frames.colour} frames with one object repainted (spatial pseudo-anomalies)",
-            ),
-        )
+        return (picture_array("image", "frames with one object repainted (spatial pseudo-anomalies)", record, self.config.frames),)
 
     def worker(self) -> ShardWorker:
         """Load the inpainter; paint the frames that have an object."""
