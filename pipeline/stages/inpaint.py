@@ -42,7 +42,8 @@ class InpaintStage(ShardStage):
 
     def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
         """Declare ``image``."""
-        return (picture_array("image", "frames with one object repainted (spatial pseudo-anomalies)", record, self.config.frames),)
+        described = "frames with one object repainted (spatial pseudo-anomalies)"
+        return (picture_array("image", described, record, self.config.frames),)
 
     def worker(self) -> ShardWorker:
         """Load the inpainter; paint the frames that have an object."""
