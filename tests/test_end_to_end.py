@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from stpa import main; main()"
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what runs in the background
+sys.path.insert(0, sys.argv.pop(1))
+from stpa import main
+main()
+"""
 SETTINGS = """
 [dataset]
 name = "street"
