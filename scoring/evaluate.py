@@ -13,6 +13,7 @@ from pipeline.config import CLIP_FRAMES, Config
 from pipeline.contract import Array, DataError, Inputs, Labels, Report, VideoRecord
 from pipeline.files import write_json
 from scoring.baselines import trivial_scores
+from scoring.maps import MapWriter
 from scoring.measure import Detector, Measured, measure_video, refuse_short
 from scoring.picture import MOST_PEAKS, draw_picture
 from scoring.protocols import PROTOCOLS, Protocol
@@ -40,7 +41,8 @@ def evaluate(
         A frame that has to have a score has none.
     """
     protocols = [PROTOCOLS[name] for name in config.eval.protocols]
-    results = score_test_split(detector, inputs, config, protocols, report)
+    maps = MapWriter(out, shown_protocol(protocols).name)
+    results = score_test_split(detector, inputs, config, protocols, report, maps)
     weights = {protocol.name: fusion_weights(detector, protocol, config.eval.pooling) for protocol in protocols}
     metrics = {
         "dataset": config.dataset.name,
@@ -60,9 +62,17 @@ def evaluate(
 
 
 def score_test_split(
-    detector: Detector, inputs: Inputs, config: Config, protocols: Sequence[Protocol], report: Report
+    detector: Detector,
+    inputs: Inputs,
+    config: Config,
+    protocols: Sequence[Protocol],
+    report: Report,
+    maps: MapWriter | None = None,
 ) -> list[VideoResult]:
-    """Return what is kept of every test video, in the order of their ids; one video's arrays in memory at a time."""
+    """Return what is kept of every test video, in the order of their ids; one video's arrays in memory at a time.
+
+    ``maps`` takes the error maps of every frame, which are too many to be kept.
+    """
     records = inputs.videos("test")
     if not records:
         raise DataError("expected at least one test video, found none; see dataset.root and stpa status")
@@ -72,13 +82,18 @@ def score_test_split(
     results: list[VideoResult] = []
     for record in records:
         report("frames scored", sum(result.record.num_frames for result in results), total)
-        results.append(_score_one(detector, inputs, config, protocols, record))
+        results.append(_score_one(detector, inputs, config, protocols, record, maps))
     report("frames scored", total, total)
     return results
 
 
 def _score_one(
-    detector: Detector, inputs: Inputs, config: Config, protocols: Sequence[Protocol], record: VideoRecord
+    detector: Detector,
+    inputs: Inputs,
+    config: Config,
+    protocols: Sequence[Protocol],
+    record: VideoRecord,
+    maps: MapWriter | None,
 ) -> VideoResult:
     measured, motion_PM = measure_video(detector, inputs, record, batch_size=config.eval.batch_size)
     scores = {
@@ -86,6 +101,8 @@ def _score_one(
         for protocol in protocols
     }
     shown = shown_protocol(protocols)
+    if maps is not None:
+        maps.write(record.id, measured[shown.tap].frame_index_N, measured[shown.tap].maps)
     return VideoResult(
         record=record,
         labels=_labels(inputs, record),

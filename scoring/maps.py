@@ -1,0 +1,82 @@
+"""Error maps of every scored frame on disk, a byte per cell: what the report shows over the frames.
+
+maps.zarr/              attributes: videos (ids), protocol (whose frames these are)
+  <place>/frame         (N,) int32, 0-based; <place> is that of the video in the list of ids
+          <name>        (N, h, w) uint8, one cell per 4 x 4 stored pixels, see :func:`to_bytes`
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from pipeline.contract import Array
+
+NAME = "maps.zarr"
+STEPS_PER_DOUBLING = 32.0
+FRAMES_PER_CHUNK = 128
+LEAST_RATIO = 1e-6  # a perfect reconstruction has no logarithm
+
+
+def to_bytes(ratio: Array) -> NDArray[np.uint8]:
+    """Return how many times more than in training an error is, on a log scale: 0 = not more, 32 = twice, 255 = 250 times."""
+    doublings = np.log2(np.maximum(ratio.astype(np.float32), LEAST_RATIO))
+    return np.clip(np.rint(STEPS_PER_DOUBLING * doublings), 0, 255).astype(np.uint8)
+
+
+class MapWriter:
+    """Writes the maps of one video after another, so that those of a whole dataset need not be in memory."""
+
+    def __init__(self, out: Path, protocol: str) -> None:
+        self._path = out / NAME
+        self._protocol = protocol
+        self._videos: list[str] = []
+
+    @cached_property
+    def _group(self) -> zarr.Group:
+        """Nothing is created before there is something to write."""
+        group = zarr.open_group(self._path, mode="w-", zarr_format=3)
+        group.attrs["protocol"] = self._protocol
+        return group
+
+    def write(self, video: str, frame_index_N: NDArray[np.int64], maps: Mapping[Any, Array]) -> None:
+        """Write the maps of one video, (N, h, w) each, errors relative to training (:class:`scoring.measure.Measured`)."""
+        group = self._group.create_group(str(len(self._videos)))
+        _write(group, "frame", frame_index_N.astype(np.int32), ("frame",))
+        for name, map_Nhw in maps.items():
+            _write(group, name, to_bytes(map_Nhw), ("frame", "y", "x"))
+        self._videos.append(video)
+        self._group.attrs["videos"] = self._videos
+
+
+def read_maps(folder: Path, video: str) -> tuple[NDArray[np.int32], dict[str, NDArray[np.uint8]]]:
+    """Return the frames (N,) of a video and their maps (N, h, w), uint8 as :func:`to_bytes` makes them.
+
+    Raises
+    ------
+    KeyError
+        The evaluation in ``folder`` holds no maps of this video.
+    """
+    store = zarr.open_group(folder / NAME, mode="r")
+    videos: Any = store.attrs.get("videos", [])  # JSON: zarr cannot know that it is a list of ids
+    if video not in videos:
+        raise KeyError(f"{folder / NAME}: no error maps of test video {video}")
+    group = store[str(videos.index(video))]
+    assert isinstance(group, zarr.Group)
+    arrays = {name: np.asarray(array[:]) for name, array in group.arrays()}
+    return arrays.pop("frame"), arrays
+
+
+def _write(group: zarr.Group, name: str, values: Array, dimensions: tuple[str, ...]) -> None:
+    group.create_array(
+        name,
+        data=values,
+        chunks=(min(FRAMES_PER_CHUNK, max(1, len(values))), *values.shape[1:]),
+        compressors=ZstdCodec(level=3, checksum=True),
+        dimension_names=dimensions,
+    )
