@@ -14,6 +14,7 @@ COMMANDS = {
     "features": "pipeline.cli",
     "train": "trainer.cli",
     "eval": "scoring.cli",
+    "regions": "scoring.regions_cli",
     "status": "pipeline.cli",
 }
 """Subcommand -> module that defines it, in the order in which they are used."""

@@ -1,0 +1,267 @@
+"""Region- and track-based detection criteria (RBDC, TBDC): is the right place found, and how often a wrong one.
+
+After Ramachandra and Jones, *Street Scene* (WACV 2020), as the program computes them that published numbers come from
+(compute_tbdc_rbdc.py of Georgescu et al., *A Background-Agnostic Framework*, TPAMI 2021): inclusive boxes, one threshold per
+detection, the area under the found share against false detections per frame, up to 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import auc as area_under
+
+from pipeline.contract import DataError
+from scoring.bootstrap import bootstrap
+
+Ties = Literal["keep", "collapse"]
+"""keep: each detection is a threshold of its own, as in the reference program, so that the order of equal scores matters;
+collapse: equal scores pass together, so that it does not."""
+ALPHA = 0.1  # share of the regions of a track that must be found
+BETA = 0.1  # intersection over union from which a detection finds a region
+MOST_FALSE = 1.0  # false detections per frame up to which the area counts
+PAIRS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracks:
+    """The true regions of one video, in any order.
+
+    ``box_R4`` holds x1, y1, x2, y2 in pixels of the original frame, 0-based, the last row and column included.
+    """
+
+    track_R: NDArray[np.int64]
+    frame_R: NDArray[np.int64]
+    box_R4: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """The regions that a detector reports in one video; boxes as in :class:`Tracks`, higher score = more abnormal."""
+
+    frame_D: NDArray[np.int64]
+    box_D4: NDArray[np.float64]
+    score_D: NDArray[np.float64]
+
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Found shares and false detections per frame at falling thresholds; of the detections of all videos, in order."""
+
+    video_D: NDArray[np.int64]
+    last_of_tie_D: NDArray[np.bool_]
+    """The detection after which a threshold may lie."""
+    tied_D: NDArray[np.bool_]
+    """It shares its score with another one."""
+    false_D: NDArray[np.bool_]
+    found_region_G: NDArray[np.int64]
+    """After how many detections a region is found; the number of detections + 1 where it never is."""
+    video_G: NDArray[np.int64]
+    found_track_K: NDArray[np.int64]
+    video_K: NDArray[np.int64]
+
+    def areas(self, num_frames: float, weight_V: NDArray[np.float64] | None = None) -> tuple[float | None, float | None]:
+        """Return RBDC and TBDC, 0..1; None where there is no true region.
+
+        ``weight_V`` counts each video that often, of which ``num_frames`` is then the weighted number of frames too.
+        """
+        false_D = np.cumsum(_weights(self.video_D, weight_V) * self.false_D) / num_frames
+        kept_D = self.last_of_tie_D & (false_D <= MOST_FALSE)
+        region = self._found(self.found_region_G, _weights(self.video_G, weight_V))
+        track = self._found(self.found_track_K, _weights(self.video_K, weight_V))
+        return _area(false_D, region, kept_D), _area(false_D, track, kept_D)
+
+    def _found(self, found: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the share that is found after each detection, (D,); None if nothing can be found."""
+        total = weight.sum()
+        if not total:
+            return None
+        count = np.bincount(found, weight, len(self.video_D) + 2)
+        return np.asarray(np.cumsum(count[1:-1]) / total)
+
+
+def _weights(video_N: NDArray[np.int64], weight_V: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    return np.ones(len(video_N)) if weight_V is None else weight_V[video_N]
+
+
+def _area(false_D: NDArray[np.float64], share_D: NDArray[np.float64] | None, kept_D: NDArray[np.bool_]) -> float | None:
+    """Return the area by trapezoids from (0, 0), held flat from the last point up to one false detection per frame."""
+    if share_D is None:
+        return None
+    x, y = np.append(0.0, false_D[kept_D]), np.append(0.0, share_D[kept_D])
+    return float(area_under(np.append(x, MOST_FALSE), np.append(y, y[-1])))
+
+
+def match(tracks: Mapping[str, Tracks], detections: Mapping[str, Detections], *, ties: Ties = "keep") -> Curve:
+    """Find out which detections hit which true regions, and put them in the order of their scores.
+
+    Equal scores keep the order in which ``detections`` lists the videos and, within a video, that of its detections.
+
+    Raises
+    ------
+    DataError
+        A video has detections and no entry in ``tracks`` (a normal one has an empty entry), or a score is not finite.
+    """
+    check_detections(tracks, detections)
+    score_D = np.concatenate([np.zeros(0), *(part.score_D for part in detections.values())])
+    order_D = np.argsort(-score_D, kind="stable")
+    position_D = np.empty(len(order_D), np.int64)  # 1 = the first
+    position_D[order_D] = np.arange(1, len(order_D) + 1)
+    false_D = np.ones(len(score_D), np.bool_)
+    found_region = {video: np.full(len(truth.frame_R), len(score_D) + 1, np.int64) for video, truth in tracks.items()}
+    first = 0
+    for video, part in detections.items():
+        own = slice(first, first + len(part.score_D))
+        first = own.stop
+        pair_detection_P, pair_region_P = _hits(tracks[video], part)
+        false_D[own][pair_detection_P] = False
+        np.minimum.at(found_region[video], pair_region_P, position_D[own][pair_detection_P])
+    found_track = [_found_tracks(truth.track_R, found_region[video]) for video, truth in tracks.items()]
+    place = {video: number for number, video in enumerate(tracks)}
+    length = [len(part.score_D) for part in detections.values()]
+    like_next_D = np.append(np.diff(score_D[order_D]) == 0, False)[: len(score_D)]
+    return Curve(
+        video_D=np.repeat(np.array([place[video] for video in detections], np.int64), length)[order_D],
+        last_of_tie_D=~like_next_D if ties == "collapse" else np.ones(len(score_D), np.bool_),
+        tied_D=like_next_D | np.append(False, like_next_D)[: len(score_D)],
+        false_D=false_D[order_D],
+        found_region_G=_joined(list(found_region.values())),
+        video_G=_places(list(found_region.values())),
+        found_track_K=_joined(found_track),
+        video_K=_places(found_track),
+    )
+
+
+def _hits(truth: Tracks, part: Detections) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of detections and of true regions that overlap by BETA or more in the same frame, (P,) each."""
+    order_R = np.argsort(truth.frame_R, kind="stable")
+    frame_R = truth.frame_R[order_R]
+    begin_D = np.searchsorted(frame_R, part.frame_D, "left")
+    count_D = np.searchsorted(frame_R, part.frame_D, "right") - begin_D
+    detections, regions = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for piece_D in _pieces(count_D):
+        detection_P = np.repeat(piece_D, count_D[piece_D])
+        step_P = np.arange(len(detection_P)) - np.repeat(np.cumsum(count_D[piece_D]) - count_D[piece_D], count_D[piece_D])
+        region_P = order_R[begin_D[detection_P] + step_P]
+        hit_P = overlap(part.box_D4[detection_P], truth.box_R4[region_P]) >= BETA
+        detections.append(detection_P[hit_P])
+        regions.append(region_P[hit_P])
+    return np.concatenate(detections), np.concatenate(regions)
+
+
+def _pieces(count_D: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return runs of detections that make about PAIRS_AT_ONCE pairs each, so that a crowded video needs little memory."""
+    piece_D = np.cumsum(count_D) // PAIRS_AT_ONCE
+    return np.split(np.arange(len(count_D)), np.flatnonzero(np.diff(piece_D)) + 1) if len(count_D) else []
+
+
+def overlap(first_P4: NDArray[np.float64], second_P4: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the intersection over union of pairs of boxes x1, y1, x2, y2, the last row and column included; (P,)."""
+    low_P2 = np.maximum(first_P4[:, :2], second_P4[:, :2])
+    side_P2 = np.maximum(np.minimum(first_P4[:, 2:], second_P4[:, 2:]) - low_P2 + 1, 0)
+    shared_P = side_P2.prod(axis=1)
+    return np.asarray(shared_P / (_areas(first_P4) + _areas(second_P4) - shared_P))
+
+
+def _areas(box_P4: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((box_P4[:, 2:] - box_P4[:, :2] + 1).prod(axis=1))
+
+
+def _found_tracks(track_R: NDArray[np.int64], found_R: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return after how many detections ALPHA of the regions of each track are found, (K,)."""
+    order_R = np.lexsort((found_R, track_R))
+    _, begin_K, length_K = np.unique(track_R[order_R], return_index=True, return_counts=True)
+    enough_K = np.floor(ALPHA * length_K).astype(np.int64)
+    enough_K += enough_K / length_K < ALPHA  # 3 of 30 are 0.1, as the reference counts; ceil(0.1 * 30) is 4
+    return np.asarray(found_R[order_R][begin_K + np.maximum(enough_K, 1) - 1])
+
+
+def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def _places(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return which part each element of the joined parts comes from."""
+    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+
+
+def check_detections(tracks: Mapping[str, Tracks], detections: Mapping[str, Detections]) -> None:
+    """Raise DataError for detections in a video that is not in ``tracks``, or with a score or box that is not finite."""
+    strange = [video for video in detections if video not in tracks]
+    if strange:
+        raise DataError(
+            f"video {strange[0]}: expected detections in the {len(tracks)} videos with tracks, found "
+            f"{len(detections[strange[0]].score_D)} in one without; a normal video has an empty track file "
+            f"({len(strange)} such of {len(detections)} videos with detections)"
+        )
+    for video, part in detections.items():
+        bad_D = np.flatnonzero(~(np.isfinite(part.score_D) & np.isfinite(part.box_D4).all(axis=1)))
+        if len(bad_D):
+            raise DataError(
+                f"video {video}: expected finite boxes and scores, found {len(bad_D)} of {len(part.score_D)} detections "
+                f"that are not, first in frame {part.frame_D[bad_D[0]]}"
+            )
+
+
+def region_metrics(
+    tracks: Mapping[str, Tracks],
+    detections: Mapping[str, Detections],
+    num_frames: int | Mapping[str, int],
+    *,
+    ties: Ties = "keep",
+    samples: int = 0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return RBDC, TBDC and what was counted, as plain JSON values; None where there is no true region.
+
+    ``num_frames`` is that of all test videos together, or of each: confidence intervals need that, from ``samples`` draws of
+    videos (see :mod:`scoring.bootstrap`).
+
+    Raises
+    ------
+    DataError
+        As :func:`match`; or a frame lies outside its video.
+    """
+    total = num_frames if isinstance(num_frames, int) else sum(num_frames[video] for video in tracks)
+    check_frames(tracks, detections, num_frames)
+    curve = match(tracks, detections, ties=ties)
+    rbdc, tbdc = curve.areas(total)
+    result: dict[str, Any] = {
+        "rbdc": rbdc,
+        "tbdc": tbdc,
+        "ties": ties,
+        "alpha": ALPHA,
+        "beta": BETA,
+        "videos": len(tracks),
+        "frames": total,
+        "tracks": len(curve.found_track_K),
+        "regions": len(curve.found_region_G),
+        "detections": len(curve.false_D),
+        "false_detections": int(curve.false_D.sum()),
+        "tied_detections": int(curve.tied_D.sum()),
+    }
+    if samples and not isinstance(num_frames, int):
+        frames_V = np.array([num_frames[video] for video in tracks], np.float64)
+        result["intervals"] = bootstrap(
+            lambda weight_V: dict(zip(("rbdc", "tbdc"), curve.areas(float(weight_V @ frames_V), weight_V), strict=True)),
+            len(tracks), samples=samples, seed=seed,
+        )
+    return result
+
+
+def check_frames(
+    tracks: Mapping[str, Tracks], detections: Mapping[str, Detections], num_frames: int | Mapping[str, int]
+) -> None:
+    """Raise DataError for a true or detected region in a frame that its video does not have."""
+    for what, table in (("tracks", tracks), ("detections", detections)):
+        for video, part in table.items():
+            frame_N = part.frame_R if isinstance(part, Tracks) else part.frame_D
+            frames = num_frames if isinstance(num_frames, int) else num_frames[video]
+            if len(frame_N) and not 0 <= frame_N.min() <= frame_N.max() < frames:
+                raise DataError(
+                    f"video {video}: expected {what} in frames 0 to {frames - 1}, found frames {frame_N.min()} to "
+                    f"{frame_N.max()}; frames are counted from 0 in each video"
+                )
