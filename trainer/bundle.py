@@ -1,15 +1,16 @@
-"""The model bundle: what training leaves behind and scoring needs, in four safetensors files and one JSON file.
+"""The model bundle: what training leaves behind and scoring needs, in five safetensors files and one JSON file.
 
 spatial.safetensors        the autoencoder of frames
 temporal.safetensors       the autoencoder of flow
 discriminator.safetensors  normal against spatial pseudo-anomaly, on frame features (absent where it was left out)
 calibration.safetensors    what normal training windows measure: per place, and per indicator and tap
+windows.safetensors        what such windows would measure as new video: thresholds (a bundle from elsewhere has none)
 bundle.json                settings, frame size, flow scale, losses, versions
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ from trainer.indicators import (
     window_errors,
 )
 from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, reduce_pictures, to_channels
+from trainer.threshold import NormalWindows
 
 __all__ = ["Bundle", "BundleError", "BundleInfo", "Measurement", "Tap", "TapValues", "load_bundle", "save_bundle"]
 
@@ -93,6 +95,7 @@ class Bundle:
     discriminator: Discriminator | None
     calibration: Calibration
     device: torch.device
+    windows: NormalWindows = field(default_factory=NormalWindows)
 
     @property
     def precision(self) -> Precision:
@@ -160,6 +163,14 @@ class Bundle:
         """
         return self.calibration.fusion_weight(tap, name)
 
+    def normal_values(self, tap: Tap, name: str) -> NDArray[np.float64] | None:
+        """Return what normal training windows measure when taken for new video, (W,) float64, in the unit of ``measure``.
+
+        Row n is the same window for every name: those of ``measure``, and ``<network>_peak``, the worst place of a map.
+        None where the bundle does not know.
+        """
+        return self.windows.get(tap, name)
+
     def _pooled(self, name: Network, network: Autoencoder, windows: Iterator[Tensor]) -> dict[Tap, Pooled]:
         errors = window_errors(network, windows, self.precision, self.info.settings.reduce)
         return self.calibration.pooled(name, errors)
@@ -203,6 +214,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     if bundle.discriminator is not None:
         _save(folder / "discriminator.safetensors", bundle.discriminator.state_dict())
     _save(folder / "calibration.safetensors", bundle.calibration.tensors())
+    if bundle.windows.values:
+        _save(folder / "windows.safetensors", bundle.windows.tensors())
     text = json.dumps(bundle.info.to_dict(), indent=1, sort_keys=True)
     (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
 
@@ -235,7 +248,11 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
         raise BundleError(f"{path}: expected a tensor {error}, found none; train again") from error
     except ValueError as error:
         raise BundleError(f"{path}: {error}; train again") from error
-    return Bundle(info=info, discriminator=discriminator, calibration=calibration, device=device, **networks)
+    path = folder / "windows.safetensors"
+    windows = NormalWindows.from_tensors(_load(path) if path.exists() else {})
+    return Bundle(
+        info=info, discriminator=discriminator, calibration=calibration, device=device, windows=windows, **networks
+    )
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:

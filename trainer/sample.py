@@ -25,8 +25,7 @@ def measure_sample(
 ) -> Sample:
     """Measure windows that are drawn without repetition by the seed, each as it is and once more as pseudo-anomaly."""
     seed = Seed(settings.seed, ("calibration",))
-    count = min(settings.calibration_windows, len(data.start_C))
-    start_W = np.sort(seed.generator("windows").choice(data.start_C, count, replace=False))
+    start_W = sampled_windows(data, settings)
     precision = usable_precision(settings.precision, data.frames_NHWC.device)
 
     def pseudo_clip(start: int) -> Tensor | None:
@@ -55,6 +54,13 @@ def measure_sample(
         pseudo={tap: pseudo[tap].take(kept[tap]) for tap in TAPS},
         twin_P={tap: row_P[kept[tap]] for tap in TAPS},
     )
+
+
+def sampled_windows(data: TrainingData, settings: TrainSettings) -> NDArray[np.int64]:
+    """Return the first frames of the windows that calibration looks at, (W,) ascending; the same for every network."""
+    count = min(settings.calibration_windows, len(data.start_C))
+    random = Seed(settings.seed, ("calibration",)).generator("windows")
+    return np.sort(random.choice(data.start_C, count, replace=False))
 
 
 def _changed(normal_CTHW: Tensor, pseudo_CTHW: Tensor | None) -> NDArray[np.bool_]:

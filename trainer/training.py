@@ -18,8 +18,9 @@ from trainer.discriminator import DiscriminatorData, DiscriminatorFit, fit_discr
 from trainer.fit import Fit, Signal, fit_autoencoder
 from trainer.normalise import normalise_flow, normalise_frames
 from trainer.pseudo_anomalies import make_pseudo_anomalies
-from trainer.sample import measure_sample
+from trainer.sample import measure_sample, sampled_windows
 from trainer.seeds import Seed
+from trainer.threshold import normal_windows
 
 
 def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
@@ -38,6 +39,7 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
     for name, signal in make_signals(data, settings).items():
         fits[name] = fit_autoencoder(signal, data, settings, device=device, report=report)
         samples[name] = measure_sample(fits[name].network, signal, data, settings, report)
+    frame_values = {} if discriminator is None else {"semantic": discriminator.held_out_normal_N}
     return Bundle(
         info=BundleInfo(
             settings=settings,
@@ -52,6 +54,7 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
         temporal=fits["temporal"].network,
         discriminator=None if discriminator is None else discriminator.network,
         calibration=calibrate(samples, None if discriminator is None else _logits(discriminator), settings),
+        windows=normal_windows(samples, frame_values, data, sampled_windows(data, settings), settings),
         device=device,
     )
 
