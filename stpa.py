@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "trainer.cli",
     "eval": "scoring.cli",
     "regions": "scoring.regions_cli",
+    "report": "scoring.report.command",
     "status": "pipeline.cli",
 }
 """Subcommand -> module that defines it, in the order in which they are used."""

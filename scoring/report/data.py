@@ -1,0 +1,122 @@
+"""What the page's script reads, as one JSON value that no text in it can break out of."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.maps import STEPS_PER_DOUBLING
+from scoring.protocols import PROTOCOLS
+from scoring.report.colours import heat_colours
+from scoring.report.curves import curves
+from scoring.report.evaluation import Evaluation, Lines, Table, Video
+from scoring.report.highlights import Moment
+from scoring.report.pictures import Pictures
+from scoring.scores import FUSED
+from scoring.timeline import stretches
+
+TOP_PERCENTILE = 99.8  # of all fused scores: one wild frame must not flatten every other line
+DECIMALS = 4
+
+
+def page_data(
+    evaluation: Evaluation, pictures: Pictures, moments: dict[str, list[Moment]], size: tuple[int, int]
+) -> dict[str, Any]:
+    """Return everything but the pictures themselves, as plain JSON values; ``size`` is that of stored frames."""
+    return {
+        "shown": evaluation.shown,
+        "first": first_look(evaluation),
+        "size": size,
+        "protocols": {name: _protocol(evaluation, name) for name in evaluation.protocols},
+        "videos": [
+            _video(evaluation, video, sorted(found["frame"]))
+            for video, found in zip(evaluation.videos, pictures.videos, strict=True)
+        ],
+        "moments": {kind: [asdict(moment) for moment in found] for kind, found in moments.items()},
+        "step": pictures.step,
+        "flow_full": pictures.scale.flow,
+        "maps": [{"name": name, "full": full} for name, full in pictures.scale.maps.items()],
+        "steps_per_doubling": STEPS_PER_DOUBLING,
+        "heat": heat_colours(),
+    }
+
+
+def first_look(evaluation: Evaluation) -> dict[str, int]:
+    """Return video and frame of the highest score among anomalous frames, or among all where there is none."""
+    anomalous = any((video.protocols[evaluation.shown].label_N == 1).any() for video in evaluation.videos)
+    best, highest = {"video": 0, "frame": 0}, -np.inf
+    for place, video in enumerate(evaluation.videos):
+        part = video.protocols[evaluation.shown]
+        value_N = np.where(part.label_N == 1, part.score[FUSED], -np.inf) if anomalous else part.score[FUSED]
+        row = int(np.argmax(value_N))
+        if value_N[row] > highest:
+            best, highest = {"video": place, "frame": int(part.frame_N[row])}, float(value_N[row])
+    return best
+
+
+def embed(value: Any) -> str:
+    """Return JSON for inside a script element: no character in it can end the element or begin a comment."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _protocol(evaluation: Evaluation, name: str) -> dict[str, Any]:
+    drawn = [video.protocols[name].drawn for video in evaluation.videos]
+    threshold = evaluation.threshold(name)
+    highest_N = np.concatenate([np.max(list(part.values()), axis=0) for part in drawn])
+    top = float(np.percentile(highest_N, TOP_PERCENTILE)) * 1.05
+    return {
+        "per_video": PROTOCOLS[name].per_video,
+        "threshold": threshold,
+        "lines": list(drawn[0]),
+        "top": round(max(top, 1.15 * (threshold or 0.0), 1e-3), DECIMALS),
+        "highest": round(float(highest_N.max()), DECIMALS),
+        "curves": curves(evaluation, name),
+        "anomalous": _anomalous_share(evaluation, name),
+    }
+
+
+def _anomalous_share(evaluation: Evaluation, protocol: str) -> float | None:
+    label_N = np.concatenate([video.protocols[protocol].label_N for video in evaluation.videos])
+    return round(float((label_N[label_N >= 0] == 1).mean()), DECIMALS) if (label_N >= 0).any() else None
+
+
+def _video(evaluation: Evaluation, video: Video, kept: list[int]) -> dict[str, Any]:
+    length = video.record.num_frames
+    fused = {name: evaluation.metrics["protocols"][name][FUSED]["per_video"] for name in evaluation.protocols}
+    return {
+        "id": video.record.id,
+        "frames": length,
+        "fps": video.record.fps,
+        "truth": stretches(video.labels.frame_T) if video.labels else None,
+        "kept": None if len(kept) == length else kept,
+        "lines": {name: _lines(part, length) for name, part in video.protocols.items()},
+        "auc": {name: found.get(video.record.id, {}).get("auc") for name, found in fused.items()},
+        "regions": _regions(video.regions),
+    }
+
+
+def _lines(part: Lines, length: int) -> dict[str, list[float | None]]:
+    found = {}
+    for name, value_N in part.drawn.items():
+        value_T = np.full(length, np.nan)
+        value_T[part.frame_N] = value_N
+        found[name] = numbers(value_T)
+    return found
+
+
+def numbers(value_T: NDArray[np.float64]) -> list[float | None]:
+    """Return rounded values, None where there is none."""
+    return [round(value, DECIMALS) if np.isfinite(value) else None for value in value_T.tolist()]
+
+
+def _regions(table: Table) -> list[list[Any]]:
+    """Return rows of frame, x1, y1, x2, y2, score, source, by frame and the highest first."""
+    if not table:
+        return []
+    columns: Iterable[list[Any]] = (table[name].tolist() for name in ("frame", "x1", "y1", "x2", "y2", "score", "source"))
+    rows = [[*row[:5], round(row[5], DECIMALS), str(row[6])] for row in zip(*columns, strict=True)]
+    return sorted(rows, key=lambda row: (row[0], -row[5]))

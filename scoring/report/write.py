@@ -1,0 +1,57 @@
+"""An evaluation's artifacts in, one HTML file out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.contract import Report
+from pipeline.execution.inputs import StoredInputs
+from pipeline.files import write_atomically
+from pipeline.session import Session
+from scoring.report.data import page_data
+from scoring.report.evaluation import read_evaluation
+from scoring.report.highlights import false_alarms, highest_unlabelled, misses
+from scoring.report.page import assemble
+from scoring.report.pictures import make_pictures
+from scoring.report.samples import make_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What was written."""
+
+    size: int
+    """Bytes."""
+    step: int
+    """One frame in this many has pictures."""
+    videos: int
+
+
+def write_report(session: Session, output: Path, *, budget: int, progress: Report) -> Written:
+    """Write the report of the evaluation that the settings name; ``budget`` is what pictures may take, bytes.
+
+    Raises
+    ------
+    MissingShardError
+        The evaluation, or frames or flow of a test video, are not there; the message names the command.
+    OSError
+        The file cannot be written; one that was there is as it was.
+    """
+    inputs = StoredInputs(session.workspace, session.labels)
+    evaluation = read_evaluation(inputs)
+    moments = {
+        "false_alarms": false_alarms(evaluation),
+        "misses": misses(evaluation),
+        "highest_unlabelled": highest_unlabelled(evaluation),
+    }
+    wanted = [
+        {moment.frame for found in moments.values() for moment in found if moment.video == place}
+        for place in range(len(evaluation.videos))
+    ]
+    pictures = make_pictures(evaluation, inputs, wanted, budget, progress)
+    samples = make_samples(inputs, session.workspace.config.train, progress)
+    frames = session.workspace.config.frames
+    described = page_data(evaluation, pictures, moments, (frames.height, frames.width))
+    page = assemble(session.workspace, evaluation, pictures, described, samples)
+    data = page.encode("utf-8", "replace")  # a name of a video may hold what no encoding has
+    write_atomically(output, data)
+    return Written(size=len(data), step=pictures.step, videos=len(evaluation.videos))
