@@ -1,6 +1,6 @@
 """From what a model measures on one test video to the scores of its frames, under every protocol."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -65,23 +65,33 @@ def score_video(
     MissingScoreError
         A kept frame was not measured, or a value is not finite.
     """
-    names = score_names(detector.indicators, pooling)
-    raw = {raw: measured.values[bundle_name(raw)] for raw in names.values()}
-    require_scores(record, protocol, measured.frame_index_N, raw)
+    require_scores(record, protocol, measured.frame_index_N, raw_values(measured, detector, pooling))
+    scores = score_frames(measured, protocol, detector, pooling)
+    normalised = {name: protocol.normalise(value_N) for name, value_N in scores.score.items()}
+    scores = replace(scores, score=normalised)
+    require_scores(record, protocol, scores.frame_index_N, scores.z | scores.score)
+    return scores
+
+
+def raw_values(measured: Measured, detector: Detector, pooling: Pooling) -> Scores:
+    """Return what was measured, by raw name, of every indicator and pooling."""
+    return {raw: measured.values[bundle_name(raw)] for raw in score_names(detector.indicators, pooling).values()}
+
+
+def score_frames(measured: Measured, protocol: Protocol, detector: Detector, pooling: Pooling) -> ProtocolScores:
+    """Score frames of a video that may be going on: nothing is normalised by the whole of it, nothing is checked."""
+    names, raw = score_names(detector.indicators, pooling), raw_values(measured, detector, pooling)
     z = {name: detector.calibrate(protocol.tap, bundle_name(name), value_N) for name, value_N in raw.items()}
     weights = fusion_weights(detector, protocol, pooling)
-    contribution = {name: weights[name] * evidence(z[names[name]]) for name in detector.indicators}
-    unscaled = {name: _comparable(raw[key], z[key], key, protocol) for name, key in names.items()}
-    unscaled[FUSED] = fuse({name: evidence(z[names[name]]) for name in detector.indicators}, weights)
-    scores = ProtocolScores(
+    score = {name: _comparable(raw[key], z[key], key, protocol) for name, key in names.items()}
+    score[FUSED] = fuse({name: evidence(z[names[name]]) for name in detector.indicators}, weights)
+    return ProtocolScores(
         frame_index_N=measured.frame_index_N,
         raw=raw,
         z=z,
-        contribution=contribution,
-        score={name: protocol.normalise(value_N) for name, value_N in unscaled.items()},
+        contribution={name: weights[name] * evidence(z[names[name]]) for name in detector.indicators},
+        score=score,
     )
-    require_scores(record, protocol, scores.frame_index_N, scores.z | scores.score)
-    return scores
 
 
 def fusion_weights(detector: Detector, protocol: Protocol, pooling: Pooling) -> dict[str, float]:
