@@ -42,6 +42,8 @@ class TrainStage(FolderStage):
     def run(self, inputs: Inputs, out: Path, report: Report) -> None:
         """Write the bundle."""
         from trainer.bundle import save_bundle
+        from trainer.inputs import save_inputs
         from trainer.training import train
 
         save_bundle(out, train(inputs, self.config.train, report))
+        save_inputs(out, self.config)

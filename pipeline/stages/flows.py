@@ -2,8 +2,6 @@
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, VideoRecord
 
 
@@ -45,12 +43,10 @@ class FlowsStage(ShardStage):
 
     def worker(self) -> ShardWorker:
         """Estimate on grey frames: the stored ones, or those of the video at its native size."""
-        from pipeline.datasets.reader import to_grey
-        from pipeline.models.flow import open_flow_estimator, resize_flow
+        from pipeline.stages.prepare import open_flow
         from pipeline.stages.source import SourceFrames
 
-        estimate = open_flow_estimator(self.config.flows.estimator)
-        frames = self.config.frames
+        flow = open_flow(self.config.flows, self.config.frames)
         source = SourceFrames() if self.config.flows.source == "video" else None
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
@@ -59,7 +55,6 @@ class FlowsStage(ShardStage):
                 frames_THWC = source.read(shard.record, shard.start, stop)
             else:
                 frames_THWC = inputs.read("frames", "frames", shard.record, shard.start, stop)
-            flow_T2HW = resize_flow(estimate(to_grey(frames_THWC)), frames.height, frames.width)
-            return {"flow": flow_T2HW.astype(np.float16)}
+            return {"flow": flow(frames_THWC)}
 
         return make

@@ -26,14 +26,12 @@ class FramesStage(ShardStage):
 
     def worker(self) -> ShardWorker:
         """Decode, resize and, where asked for, turn to grey."""
-        from pipeline.datasets.reader import resize_frames, to_grey
+        from pipeline.stages.prepare import model_frames
         from pipeline.stages.source import SourceFrames
 
         settings, source = self.config.frames, SourceFrames()
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
-            frames_THWC = source.read(shard.record, shard.start, shard.stop)
-            resized_THWC = resize_frames(frames_THWC, settings.height, settings.width)
-            return {"frames": to_grey(resized_THWC)[..., None] if settings.colour == "grey" else resized_THWC}
+            return {"frames": model_frames(source.read(shard.record, shard.start, shard.stop), settings)}
 
         return make

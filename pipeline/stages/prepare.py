@@ -1,0 +1,36 @@
+"""From the frames of a video to what models see: the same for stored artifacts and for video that is scored as it comes."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import FlowsSettings, FramesSettings
+from pipeline.datasets.reader import resize_frames, to_grey
+from pipeline.models.flow import open_flow_estimator, resize_flow
+
+FlowMaker = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
+"""frames (T, H, W, C) uint8 -> flow (T-1, 2, h, w) float16, pixels per frame at model resolution."""
+
+
+def model_frames(frames_THWC: NDArray[np.uint8], settings: FramesSettings) -> NDArray[np.uint8]:
+    """Return RGB frames (T, H, W, 3) of any size as the frames stage stores them: (T, height, width, C), C = 1 or 3."""
+    resized_THWC = resize_frames(frames_THWC, settings.height, settings.width)
+    return to_grey(resized_THWC)[..., None] if settings.colour == "grey" else resized_THWC
+
+
+def open_flow(flows: FlowsSettings, frames: FramesSettings) -> FlowMaker:
+    """Return what makes flow as the flows stage stores it, of frames of the size that ``flows.source`` says.
+
+    Raises
+    ------
+    ConfigError
+        No estimator has this name.
+    """
+    estimate = open_flow_estimator(flows.estimator)
+
+    def make(frames_THWC: NDArray[np.uint8]) -> NDArray[np.float16]:
+        flow_T2HW = estimate(to_grey(frames_THWC))
+        return resize_flow(flow_T2HW, frames.height, frames.width).astype(np.float16)
+
+    return make
