@@ -193,6 +193,17 @@ class EvalSettings(Section):
     """region: highest mean error over any object-sized region, against what training shows at that place;
     frame: mean squared error of the whole frame, as published. Both are always reported; this one is fused."""
     protocols: tuple[Literal["paper", "deployment"], ...] = ("paper", "deployment")
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Share of normal frames that may raise an alarm; the threshold for it comes from training windows alone."""
+    region_rate: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Share of normal frames that show any region, however low its score: RBDC and TBDC count up to one false region per
+    frame. A region is an alarm from the score that a share false_alarm_rate of normal frames reaches."""
+    region_min_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    """Smallest region, as a share of the frame."""
+    bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Draws of test videos behind the confidence intervals; 0 = no intervals."""
+    fps: Annotated[float, Field(gt=0)] | None = None
+    """Frames per second of videos whose files do not say (folders of images): false alarms per hour, delays in seconds."""
     batch_size: int = operational(8, "windows scored at once", ge=1)
     device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
 

@@ -4,7 +4,7 @@ Frames of a video resemble each other, so that drawing frames would pretend to f
 are drawn, with replacement, as many as there are (Efron's percentile bootstrap, clustered by video).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,33 +13,37 @@ CONFIDENCE = 0.95
 LEAST_DEFINED = 0.5
 """Share of the samples in which a number must be defined, else there is no interval: it would be of chosen samples."""
 
+Floats = NDArray[np.float64]
 Interval = list[float] | None
-Statistic = Callable[[NDArray[np.float64]], Mapping[str, float | None]]
+Statistic = Callable[[Floats], Mapping[str, Floats]]
+"""How often each video counts in each sample (B, V) -> name -> value in each sample (B,), NaN where undefined."""
 
 
-def draw_weights(videos: int, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Yield how often each video was drawn, (V,) float64 summing to V; equal arguments give equal draws."""
-    random = np.random.default_rng(seed)
-    for _ in range(samples):
-        yield np.bincount(random.integers(0, videos, videos), minlength=videos).astype(np.float64)
+def draw_weights(videos: int, samples: int, seed: int) -> Floats:
+    """Return how often each video was drawn in each sample, (B, V) float64, rows summing to V; equal for equal arguments."""
+    drawn_BV = np.random.default_rng(seed).integers(0, videos, (samples, videos))
+    offset_B1 = videos * np.arange(samples)[:, None]
+    counts = np.bincount((drawn_BV + offset_B1).ravel(), minlength=samples * videos)
+    return counts.reshape(samples, videos).astype(np.float64)
 
 
-def bootstrap(statistic: Statistic, videos: int, *, samples: int, seed: int) -> dict[str, Interval]:
-    """Return the lower and upper end of the 95 % interval of each value of ``statistic``.
+def bootstrap(statistic: Statistic, videos: int, *, samples: int, seed: int, at_once: int = 1) -> dict[str, Interval]:
+    """Return the lower and upper end of the 95 % interval of each value of ``statistic``, which gets ``at_once`` samples.
 
-    ``statistic`` is given how often each video counts. Samples in which a value is undefined (None), as where all drawn
-    videos are normal, are left out of its interval; None if those are more than half, or there is no video.
+    Samples in which a value is undefined, as where all drawn videos are normal, are left out of its interval; None if those
+    are more than half, or there is no video.
     """
     if not videos or not samples:
-        return dict.fromkeys(statistic(np.ones(videos)), None)
-    drawn = [statistic(weight_V) for weight_V in draw_weights(videos, samples, seed)]
-    return {name: interval([values[name] for values in drawn]) for name in drawn[0]}
+        return dict.fromkeys(statistic(np.ones((1, videos))), None)
+    weight_BV = draw_weights(videos, samples, seed)
+    parts = [statistic(weight_BV[first : first + at_once]) for first in range(0, samples, at_once)]
+    return {name: interval(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
 
-def interval(values: list[float | None]) -> Interval:
-    """Return the central 95 % of the values that are defined; None if those are fewer than half."""
-    defined = [value for value in values if value is not None]
-    if not values or len(defined) < LEAST_DEFINED * len(values):
+def interval(value_B: Floats) -> Interval:
+    """Return the central 95 % of the values that are defined (no NaN); None if those are fewer than half."""
+    defined = value_B[~np.isnan(value_B)]
+    if not len(value_B) or len(defined) < LEAST_DEFINED * len(value_B):
         return None
     margin = (1 - CONFIDENCE) / 2
     return [float(end) for end in np.quantile(defined, (margin, 1 - margin))]

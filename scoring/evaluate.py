@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.contract import Array, DataError, Inputs, Labels, Report, VideoRec
 from pipeline.files import write_json
 from scoring.baselines import trivial_scores
 from scoring.maps import MapWriter
+from scoring.mask_tracks import tracks_of_labels
 from scoring.measure import Detector, Measured, measure_video, refuse_short
 from scoring.picture import MOST_PEAKS, draw_picture
 from scoring.protocols import PROTOCOLS, Protocol
@@ -48,7 +50,7 @@ def evaluate(
         "dataset": config.dataset.name,
         "pooling": config.eval.pooling,
         "primary": protocols[0].name,
-        **summarise(results, protocols, weights),
+        **summarise(results, protocols, weights, samples=config.eval.bootstrap, fps=config.eval.fps),
         **origin,
         "versions": versions(),
     }
@@ -103,9 +105,11 @@ def _score_one(
     shown = shown_protocol(protocols)
     if maps is not None:
         maps.write(record.id, measured[shown.tap].frame_index_N, measured[shown.tap].maps)
+    labels = _labels(inputs, record)
     return VideoResult(
         record=record,
-        labels=_labels(inputs, record),
+        labels=labels and replace(labels, pixel_mask_THW=None),  # masks of a whole split do not fit into memory
+        tracks=tracks_of_labels(labels),
         protocols=scores,
         trivial=trivial_scores(record.id, motion_PM),
         peaks=find_peaks(scores[shown.name], measured[shown.tap]),

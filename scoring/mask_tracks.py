@@ -10,7 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.region_metrics import Tracks
+from pipeline.contract import Labels
+from scoring.region_metrics import Tracks, no_tracks
+
+SOURCE = "tracks derived from pixel masks"
+"""How to name them beside a number."""
+
+
+def tracks_of_labels(labels: Labels | None) -> Tracks | None:
+    """Return the true regions of a video with pixel masks, or of a normal one; None where they are not known."""
+    if labels is None:
+        return None
+    if labels.pixel_mask_THW is not None:
+        return tracks_from_masks(labels.pixel_mask_THW)
+    return None if labels.frame_T.any() else no_tracks()
 
 
 def tracks_from_masks(mask_THW: NDArray[np.bool_]) -> Tracks:

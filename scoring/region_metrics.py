@@ -37,6 +37,11 @@ class Tracks:
     box_R4: NDArray[np.float64]
 
 
+def no_tracks() -> Tracks:
+    """Return the true regions of a normal video."""
+    return Tracks(track_R=np.zeros(0, np.int64), frame_R=np.zeros(0, np.int64), box_R4=np.zeros((0, 4)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Detections:
     """The regions that a detector reports in one video; boxes as in :class:`Tracks`, higher score = more abnormal."""
@@ -246,10 +251,16 @@ def region_metrics(
     if samples and not isinstance(num_frames, int):
         frames_V = np.array([num_frames[video] for video in tracks], np.float64)
         result["intervals"] = bootstrap(
-            lambda weight_V: dict(zip(("rbdc", "tbdc"), curve.areas(float(weight_V @ frames_V), weight_V), strict=True)),
-            len(tracks), samples=samples, seed=seed,
+            lambda weight_1V: _areas_of_sample(curve, frames_V, weight_1V[0]), len(tracks), samples=samples, seed=seed
         )
     return result
+
+
+def _areas_of_sample(
+    curve: Curve, frames_V: NDArray[np.float64], weight_V: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    areas = curve.areas(float(weight_V @ frames_V), weight_V)
+    return {name: np.array([np.nan if area is None else area]) for name, area in zip(("rbdc", "tbdc"), areas, strict=True)}
 
 
 def check_frames(

@@ -49,8 +49,8 @@ def measure(
     DataError
         A file is not as documented, or a video has detections and no tracks.
     """
-    from scoring.region_metrics import Ties, region_metrics
-    from scoring.track_files import no_tracks, read_detections, read_tracks
+    from scoring.region_metrics import Ties, no_tracks, region_metrics
+    from scoring.track_files import read_detections, read_tracks
     from scoring.ubnormal_tracks import NORMAL, read_ubnormal
 
     rule: Ties = "collapse" if ties == "collapse" else "keep"

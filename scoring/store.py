@@ -1,6 +1,6 @@
 """Scores on disk: scores.zarr, a table per protocol with one row per scored frame, and the error maps at the peaks.
 
-scores.zarr/                    attributes: videos (ids; ``video`` below is the place in this list)
+scores.zarr/                    attributes: videos (ids; ``video`` below is the place in this list), frames and fps of each
   <protocol>/video              (R,) int32
              frame              (R,) int32, 0-based
              label              (R,) int8, 1 = anomalous, 0 = normal, -1 = no label
@@ -33,6 +33,8 @@ def write_scores(out: Path, results: Sequence[VideoResult]) -> None:
     """Write the scores of all videos below ``out``."""
     group = zarr.open_group(out / NAME, mode="w-", zarr_format=3)
     group.attrs["videos"] = [result.record.id for result in results]
+    group.attrs["frames"] = [result.record.num_frames for result in results]
+    group.attrs["fps"] = [result.record.fps for result in results]
     for protocol in results[0].protocols:
         _write_table(group.create_group(protocol), _columns(results, protocol), ("row",))
     places = [place for place, result in enumerate(results) for _ in result.peaks]

@@ -112,11 +112,6 @@ def make_tracks(track_R: Rows, frame_R: Rows, box_R4: Rows, path: Path) -> Track
     return tracks
 
 
-def no_tracks() -> Tracks:
-    """Return the true regions of a normal video."""
-    return Tracks(track_R=np.zeros(0, np.int64), frame_R=np.zeros(0, np.int64), box_R4=np.zeros((0, 4)))
-
-
 def read_rows(path: Path, columns: tuple[str, ...], delimiter: str | None, *, hint: str = "") -> Rows:
     """Return the numbers of a text file, (R, C) float64; no rows for an empty file.
 

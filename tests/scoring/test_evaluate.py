@@ -150,7 +150,7 @@ def test_without_labels_scores_are_written_and_metrics_are_null(tmp_path: Path) 
     metrics = run(tmp_path, MadeInputs(VIDEOS, dict.fromkeys(VIDEOS)))
     assert metrics["anomalous_frames"] is None
     assert metrics["protocols"]["paper"]["fused"]["micro_auc"] is None
-    assert metrics["protocols"]["paper"]["margin"] == {"micro_auc": None, "over": None}
+    assert metrics["protocols"]["paper"]["margin"] == {"micro_auc": None, "over": None, "interval": None}
     assert {baseline["micro_auc"] for baseline in metrics["baselines"].values()} == {None}
     assert "have no labels" in (tmp_path / "table.txt").read_text(encoding="utf-8")
     assert (read_scores(tmp_path, "paper")["a"]["label"] == -1).all()
@@ -221,8 +221,9 @@ def test_show_prints_the_table_or_the_object(folder: Path, capsys: pytest.Captur
 def test_the_table_shows_the_numbers_of_the_object_in_aligned_columns(folder: Path) -> None:
     metrics, lines = metrics_in(folder), (folder / "table.txt").read_text(encoding="utf-8").splitlines()
     fused = next(line for line in lines if line.startswith("fused "))
-    values = [protocol["fused"]["micro_auc"] for protocol in metrics["protocols"].values()]
-    assert fused.split()[1::2] == [f"{value:.3f}" for value in values]
+    columns = ("micro_auc", "macro_auc", "average_precision", "equal_error_rate")
+    values = [protocol["fused"][name] for protocol in metrics["protocols"].values() for name in columns]
+    assert fused.split()[1:] == [f"{value:.3f}" for value in values]
     best = next(line for line in lines if line.startswith("  over best"))
     assert f"{metrics['protocols']['paper']['margin']['micro_auc']:+.3f}" in best
     header, random = lines[2], next(line for line in lines if line.startswith("random "))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring.metrics import auc, average_precision, overall, per_video
+from scoring.metrics import auc, average_precision, equal_error_rate, one_class, overall, padded_aucs, per_video
 
 LABEL = np.array([False, False, True, True])
 SCORE = np.array([0.1, 0.4, 0.35, 0.8])
@@ -36,7 +36,52 @@ def test_a_video_of_one_class_has_no_auc_and_says_why(label: bool, why: str) -> 
 
 
 def test_without_any_labelled_video_nothing_is_claimed() -> None:
-    assert overall({}) == {"micro_auc": None, "average_precision": None}
+    assert set(overall({}).values()) == {None}
+    assert set(overall({"v": (np.zeros(3, np.bool_), np.arange(3.0))}).values()) == {None}
+
+
+def test_the_equal_error_rate_lies_where_both_kinds_of_error_are_as_frequent() -> None:
+    label_N = np.array([False] * 4 + [True] * 4)
+    score_N = np.array([1.0, 2, 3, 6, 4, 5, 7, 8])  # at 5: one of four normal ones above, one of four anomalous ones below
+    assert equal_error_rate(label_N, score_N) == pytest.approx(1 / 4)
+    assert equal_error_rate(np.array([False, True]), np.array([2.0, 2.0])) == pytest.approx(1 / 2)
+    assert equal_error_rate(label_N, label_N.astype(float)) == 0
+    assert equal_error_rate(label_N, -label_N.astype(float)) == 1
+
+
+def test_macro_auc_pads_each_video_with_the_lowest_and_the_highest_score_of_all() -> None:
+    videos = {
+        "mixed": (np.array([False, True]), np.array([0.4, 0.2])),
+        "normal": (np.array([False, False]), np.array([0.0, 1.0])),
+    }
+    mixed = 3 / 4  # of (0, 0), (0, 0.4), (1, 0.2), (1, 1): one pair of four is in the wrong order
+    normal = (1 + 0.5 + 1) / 3  # 0 below 1, 1 beside 1, 0 below 1
+    assert padded_aucs(videos) == {"mixed": pytest.approx(mixed), "normal": pytest.approx(normal)}
+    assert overall(videos)["macro_auc"] == pytest.approx((mixed + normal) / 2)
+
+
+def test_without_padding_only_videos_of_both_classes_count() -> None:
+    videos = {"mixed": (LABEL, SCORE), "normal": (np.zeros(3, np.bool_), np.arange(3.0))}
+    assert overall(videos)["mean_video_auc"] == pytest.approx(3 / 4)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-9, 9)), min_size=2, max_size=30))
+def test_metrics_depend_on_the_order_of_scores_alone(frames: list[tuple[bool, int]]) -> None:
+    label_N, score_N = np.array([label for label, _ in frames]), np.array([float(score) for _, score in frames])
+    assert overall({"v": (label_N, score_N)}) == pytest.approx(overall({"v": (label_N, np.exp(score_N / 3) - 7)}))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-9, 9)), min_size=2, max_size=30))
+def test_turning_scores_over_turns_auc_and_error_rate_over(frames: list[tuple[bool, int]]) -> None:
+    label_N, score_N = np.array([label for label, _ in frames]), np.array([float(score) for _, score in frames])
+    if one_class(label_N):
+        return
+    there, back = auc(label_N, score_N), auc(label_N, -score_N)
+    assert there is not None
+    assert back == pytest.approx(1 - there)
+    there, back = equal_error_rate(label_N, score_N), equal_error_rate(label_N, -score_N)
+    assert there is not None
+    assert back == pytest.approx(1 - there)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-50, 50)), min_size=2, max_size=40))
