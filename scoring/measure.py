@@ -36,6 +36,9 @@ class Detector(Protocol):
     def fusion_weight(self, tap: TapName, name: str) -> float:
         """Return what an indicator is worth, 0..1, learnt without a label."""
 
+    def normal_values(self, tap: TapName, name: str) -> NDArray[np.float64] | None:
+        """Return what normal training windows measure when taken for new video, (W,), None where that is not known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:

@@ -1,9 +1,11 @@
 """Which frames a protocol scores, and how it makes videos comparable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from scoring.protocols import DEPLOYMENT, PAPER, PROTOCOLS, min_max
+from scoring.protocols import DEPLOYMENT, PAPER, PROTOCOLS, SCORED_FRAME, min_max
 
 PED2 = (180, 180, 150, 180, 150, 180, 180, 180, 120, 150, 180, 180)
 
@@ -39,3 +41,25 @@ def test_protocols_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         PAPER.dropped_first = 0  # type: ignore[misc]
     assert list(PROTOCOLS) == ["paper", "deployment"]
+
+
+def test_only_a_protocol_that_waits_for_no_later_frame_is_causal() -> None:
+    assert DEPLOYMENT.causal
+    assert not PAPER.causal
+    assert not replace(DEPLOYMENT, per_video=True).causal
+
+
+def test_its_rules_say_by_what_numbers_were_made() -> None:
+    rules = PAPER.rules(["b.npy", "a.npy", "b.npy"])
+    assert (rules["window"], rules["stride"], rules["scored_frame"], rules["smoothing"]) == (16, 1, 8, "none")
+    assert rules["label_set"] == "a.npy to b.npy (2 sources)"
+    assert DEPLOYMENT.rules(["gt.mat"]) | {"label_set": "gt.mat"} == DEPLOYMENT.rules(["gt.mat"])
+    assert DEPLOYMENT.rules([])["label_set"] is None
+    differ = {name for name in rules if rules[name] != DEPLOYMENT.rules(["b.npy", "a.npy"])[name]}
+    assert differ == {"scored_frame", "edges", "normalisation", "causal"}
+
+
+def test_the_frame_that_is_scored_is_the_one_that_models_measure_at_this_tap() -> None:
+    from trainer.indicators import TAPS
+
+    assert dict(SCORED_FRAME) == TAPS
