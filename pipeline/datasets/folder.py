@@ -59,7 +59,7 @@ class FolderDataset(Dataset):
     @cached_property
     def _videos(self) -> tuple[Video, ...]:
         splits: tuple[Split, ...] = ("train", "test")
-        videos = [video for split in splits for video in _find(self.root / split, split)]
+        videos = [video for split in splits for video in find_videos(self.root / split, split)]
         if not videos:
             found = ", ".join(sorted(entry.name for entry in entries(self.root))[:5]) or "nothing"
             raise DataError(
@@ -183,7 +183,8 @@ def _parse_row(cells: list[str], line: str, known: Sequence[str]) -> tuple[str, 
     return name, interval
 
 
-def _find(top: Path, split: Split) -> Iterator[Video]:
+def find_videos(top: Path, split: Split) -> Iterator[Video]:
+    """Yield the videos below a folder in natural order, as ``root/train`` above; none where there is no such folder."""
     return _walk(top, "", split, ()) if top.is_dir() else iter(())
 
 

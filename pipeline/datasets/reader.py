@@ -53,12 +53,25 @@ class FrameReader(ABC):
         return frames_THWC
 
     def _next(self, stop: int) -> Frames:
-        frame_HWC = self._decode()
+        frame_HWC = self.next_frame()
         if frame_HWC is None:
             raise DataError(
                 f"{where(self.video)}: expected at least {stop} frames, found {self._position}; "
                 "was the video changed while it was read?"
             )
+        return frame_HWC
+
+    def next_frame(self) -> Frames | None:
+        """Return the frame that comes next, (H, W, 3) uint8 RGB at native size, or None at the end of the video.
+
+        Raises
+        ------
+        DataError
+            It is unreadable or of another size than those before; file and values are named.
+        """
+        frame_HWC = self._decode()
+        if frame_HWC is None:
+            return None
         height, width = frame_HWC.shape[:2]
         self._size = self._size or (height, width)
         if self._size != (height, width):

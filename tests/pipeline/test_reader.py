@@ -40,6 +40,15 @@ def test_any_order_of_reading_gives_the_same_frames(video: Video) -> None:
             np.testing.assert_array_equal(frames.read(start, stop), whole_THWC[start:stop])
 
 
+def test_a_video_of_unknown_length_is_read_to_its_end(video: Video) -> None:
+    with open_frames(video) as frames:
+        found = []
+        while (frame_HWC := frames.next_frame()) is not None:
+            found.append(frame_HWC)
+        assert numbers(np.stack(found)) == list(range(layouts.FRAMES))
+        np.testing.assert_array_equal(frames.read(0, layouts.FRAMES), np.stack(found))
+
+
 def test_frames_given_out_stay_as_they_were_when_the_reader_goes_on(video: Video) -> None:
     with open_frames(video) as frames:
         first_THWC = frames.read(0, 5)
