@@ -19,10 +19,13 @@ from scoring.mask_tracks import tracks_of_labels
 from scoring.measure import Detector, Measured, measure_video, refuse_short
 from scoring.picture import MOST_PEAKS, draw_picture
 from scoring.protocols import PROTOCOLS, Protocol
-from scoring.scores import FUSED, ProtocolScores, fusion_weights, score_video
+from scoring.region_store import RegionWriter
+from scoring.regions import region_rule
+from scoring.scores import FUSED, ProtocolScores, bundle_name, fusion_weights, score_video
 from scoring.store import write_scores
 from scoring.summary import Peak, VideoResult, summarise
 from scoring.table import format_table
+from scoring.threshold import alarm_threshold
 
 METRICS, TABLE, PICTURE = "metrics.json", "table.txt", "picture.png"
 PACKAGES = ("stpa", "torch", "numpy", "scikit-learn")
@@ -43,22 +46,39 @@ def evaluate(
         A frame that has to have a score has none.
     """
     protocols = [PROTOCOLS[name] for name in config.eval.protocols]
-    maps = MapWriter(out, shown_protocol(protocols).name)
-    results = score_test_split(detector, inputs, config, protocols, report, maps)
-    weights = {protocol.name: fusion_weights(detector, protocol, config.eval.pooling) for protocol in protocols}
+    shown = shown_protocol(protocols)
+    rule = region_rule(detector, shown, config.eval)
+    regions = None if rule is None else RegionWriter(out, rule, shown)
+    maps = MapWriter(out, shown.name)
+    results = score_test_split(detector, inputs, config, protocols, report, maps, regions)
+    about = {protocol.name: describe(detector, protocol, config, results) for protocol in protocols}
     metrics = {
         "dataset": config.dataset.name,
         "pooling": config.eval.pooling,
         "primary": protocols[0].name,
-        **summarise(results, protocols, weights, samples=config.eval.bootstrap, fps=config.eval.fps),
+        "false_alarm_rate": config.eval.false_alarm_rate,
+        **summarise(
+            results,
+            protocols,
+            {protocol.name: fusion_weights(detector, protocol, config.eval.pooling) for protocol in protocols},
+            thresholds={name: found["threshold"] for name, found in about.items()},
+            samples=config.eval.bootstrap,
+            fps=config.eval.fps,
+        ),
         **origin,
         "versions": versions(),
     }
-    write_scores(out, results)
+    for name, found in about.items():
+        metrics["protocols"][name]["rules"] = found["rules"]
+    if rule is not None:
+        metrics["protocols"][shown.name]["region_rule"] = rule.to_dict()
+    write_scores(out, results, about)
+    if regions is not None:
+        regions.finish()
     write_json(out / METRICS, metrics)
     (out / TABLE).write_text(format_table(metrics) + "\n", encoding="utf-8")
     report("picture", 0, 1)
-    draw_picture(out / PICTURE, results, inputs, shown_protocol(protocols), config.dataset.name)
+    draw_picture(out / PICTURE, results, inputs, shown, config.dataset.name)
     report("picture", 1, 1)
     return metrics
 
@@ -70,10 +90,11 @@ def score_test_split(
     protocols: Sequence[Protocol],
     report: Report,
     maps: MapWriter | None = None,
+    regions: RegionWriter | None = None,
 ) -> list[VideoResult]:
     """Return what is kept of every test video, in the order of their ids; one video's arrays in memory at a time.
 
-    ``maps`` takes the error maps of every frame, which are too many to be kept.
+    ``maps`` takes the error maps of every frame, which are too many to be kept; ``regions`` what is found in them.
     """
     records = inputs.videos("test")
     if not records:
@@ -84,7 +105,7 @@ def score_test_split(
     results: list[VideoResult] = []
     for record in records:
         report("frames scored", sum(result.record.num_frames for result in results), total)
-        results.append(_score_one(detector, inputs, config, protocols, record, maps))
+        results.append(_score_one(detector, inputs, config, protocols, record, maps, regions))
     report("frames scored", total, total)
     return results
 
@@ -96,6 +117,7 @@ def _score_one(
     protocols: Sequence[Protocol],
     record: VideoRecord,
     maps: MapWriter | None,
+    regions: RegionWriter | None,
 ) -> VideoResult:
     measured, motion_PM = measure_video(detector, inputs, record, batch_size=config.eval.batch_size)
     scores = {
@@ -105,15 +127,35 @@ def _score_one(
     shown = shown_protocol(protocols)
     if maps is not None:
         maps.write(record.id, measured[shown.tap].frame_index_N, measured[shown.tap].maps)
+    detections = {}
+    if regions is not None:
+        detections[regions.protocol.name] = regions.add(record, measured[regions.protocol.tap])
     labels = _labels(inputs, record)
     return VideoResult(
         record=record,
         labels=labels and replace(labels, pixel_mask_THW=None),  # masks of a whole split do not fit into memory
         tracks=tracks_of_labels(labels),
+        detections=detections,
         protocols=scores,
         trivial=trivial_scores(record.id, motion_PM),
         peaks=find_peaks(scores[shown.name], measured[shown.tap]),
     )
+
+
+def describe(
+    detector: Detector, protocol: Protocol, config: Config, results: Sequence[VideoResult]
+) -> dict[str, Any]:
+    """Return by what the scores of a protocol were made, plain JSON: enough to fuse them anew without the model."""
+    pooling = config.eval.pooling
+    return {
+        "indicators": list(detector.indicators),
+        "pooling": pooling,
+        "weights": {
+            raw: detector.fusion_weight(protocol.tap, bundle_name(raw)) for raw in results[0].protocols[protocol.name].raw
+        },
+        "threshold": alarm_threshold(detector, protocol, pooling, config.eval.false_alarm_rate),
+        "rules": protocol.rules([result.labels.source for result in results if result.labels]),
+    }
 
 
 def shown_protocol(protocols: Sequence[Protocol]) -> Protocol:

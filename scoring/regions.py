@@ -8,23 +8,20 @@ score from which a region is an alarm come from normal training windows.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.artifacts.files import safe_name
 from pipeline.config import EvalSettings
 from pipeline.contract import Array, VideoRecord
 from scoring.fusion import evidence
-from scoring.measure import Detector, Measured
+from scoring.measure import Detector
 from scoring.protocols import Protocol, TapName
 from scoring.region_metrics import Detections
 from scoring.threshold import normal_evidence, tail_threshold
 
-FOLDER = "regions"
 CELL = 4  # stored pixels per cell of a map, as trainer.indicators.MAP_STRIDE, which needs torch
 PEAK_SHARE = 0.5  # a region is as wide as its peak at half of its height, so that faint halos do not join neighbours
 FRAMES_AT_ONCE = 256
@@ -73,23 +70,33 @@ class RegionRule:
     level: float
     """Evidence from which a place belongs to a region."""
     threshold: float
-    """Score from which a region is an alarm."""
-    smallest: int
-    """Cells that a region has at least."""
+    """Score from which a region is an alarm: score >= threshold."""
+    min_area: float
+    """Share of the frame that a region covers at least."""
 
-    def find(self, frame_index_N: NDArray[np.int64], maps: Mapping[str, Array]) -> Regions:
+    def to_dict(self) -> dict[str, Any]:
+        """Return what it consists of, plain JSON."""
+        return {
+            "level": self.level,
+            "threshold": self.threshold,
+            "min_area": self.min_area,
+            "weights": dict(self.weights),
+        }
+
+    def find(self, frame_index_N: NDArray[np.int64], maps: Mapping[Any, Array]) -> Regions:
         """Return the regions in the maps (N, h, w) of some frames of a video; see :class:`scoring.measure.Measured`."""
         starts = range(0, len(frame_index_N), FRAMES_AT_ONCE)
         return Regions.join(self._find(frame_index_N, maps, slice(start, start + FRAMES_AT_ONCE)) for start in starts)
 
-    def _find(self, frame_index_N: NDArray[np.int64], maps: Mapping[str, Array], rows: slice) -> Regions:
+    def _find(self, frame_index_N: NDArray[np.int64], maps: Mapping[Any, Array], rows: slice) -> Regions:
         parts_KNhw = np.stack([weight * self._evidence(name, maps[name][rows]) for name, weight in self.weights.items()])
         sum_Nhw = parts_KNhw.sum(0)
         label_Nhw, count = components(sum_Nhw, self.level)
         if not count:
             return Regions.none()
         number_R = np.arange(1, count + 1)
-        large_R = np.bincount(label_Nhw.ravel(), minlength=count + 1)[1:] >= self.smallest
+        cells = int(np.ceil(self.min_area * sum_Nhw[0].size))
+        large_R = np.bincount(label_Nhw.ravel(), minlength=count + 1)[1:] >= cells
         slices = [place for place, large in zip(ndimage.find_objects(label_Nhw), large_R, strict=True) if large]
         share_KR = np.stack([ndimage.maximum(part_Nhw, label_Nhw, number_R[large_R]) for part_Nhw in parts_KNhw])
         edge_R4 = [(x.start, y.start, x.stop, y.stop) for _, y, x in slices]
@@ -115,14 +122,15 @@ def components(score_Nhw: NDArray[np.float64], level: float) -> tuple[NDArray[np
     return label_Nhw, int(count)
 
 
-def region_rule(
-    detector: Detector, protocol: Protocol, settings: EvalSettings, size: tuple[int, int]
-) -> RegionRule | None:
-    """Return how the maps of a protocol's tap become regions, for stored frames of ``size`` (height, width).
+def region_rule(detector: Detector, protocol: Protocol, settings: EvalSettings) -> RegionRule | None:
+    """Return how the maps of a protocol's tap become regions.
 
-    None for a detector that does not know its training windows. Level and threshold are those of the sum of each network's
+    None under a protocol whose scores do not compare with those of training video (min-max per test video), and for a
+    detector that does not know its training windows. Level and threshold are those of the sum of each network's
     worst place, which is never below the worst place of the sum: rates are held rather than passed.
     """
+    if protocol.per_video:
+        return None
     weights = {
         name: detector.fusion_weight(protocol.tap, name)
         for name in detector.indicators
@@ -139,13 +147,13 @@ def region_rule(
         weights=weights,
         level=tail_threshold(peak_W, settings.region_rate),
         threshold=tail_threshold(peak_W, settings.false_alarm_rate),
-        smallest=max(1, int(np.ceil(settings.region_min_area * size[0] * size[1] / CELL**2))),
+        min_area=settings.region_min_area,
     )
 
 
-def stored_size(measured: Measured) -> tuple[int, int]:
-    """Return height and width of the stored frames whose maps these are, pixels."""
-    height, width = next(iter(measured.maps.values())).shape[1:]
+def stored_size(maps: Mapping[Any, Array]) -> tuple[int, int]:
+    """Return height and width of the stored frames whose maps (N, h, w) these are, pixels."""
+    height, width = next(iter(maps.values())).shape[1:]
     return CELL * height, CELL * width
 
 
@@ -156,21 +164,3 @@ def in_original(regions: Regions, record: VideoRecord, size: tuple[int, int]) ->
     box_R4[:, :2] = np.floor(regions.box_R4[:, :2] * scale_4[:2])
     box_R4[:, 2:] = np.ceil((regions.box_R4[:, 2:] + 1) * scale_4[2:]) - 1
     return Detections(frame_D=regions.frame_R, box_D4=box_R4, score_D=regions.score_R)
-
-
-def write_detections(out: Path, video: str, detections: Detections) -> None:
-    """Write one video's regions as ``regions/<video>.csv``: frame,x1,y1,x2,y2,score, no head, as the reference reads them.
-
-    An id that is no file name is quoted as in a URL; a very long one is cut.
-    """
-    folder = out / FOLDER
-    folder.mkdir(exist_ok=True)
-    rows = zip(detections.frame_D, detections.box_D4, detections.score_D, strict=True)
-    lines = [f"{frame},{','.join(f'{edge:.0f}' for edge in box_4)},{score:.6g}\n" for frame, box_4, score in rows]
-    (folder / f"{file_name(video)}.csv").write_text("".join(lines), encoding="ascii")
-
-
-def file_name(video: str) -> str:
-    """Return the name of a video's file, without its suffix; never one that is hidden or leads out of its folder."""
-    name = safe_name("", video).removeprefix("-")
-    return f"%2E{name[1:]}" if name.startswith(".") else name

@@ -11,7 +11,7 @@ class EvalStage(FolderStage):
     """Scores every test frame, compares the scores with the labels and with trivial baselines, and shows them."""
 
     name = "eval"
-    version = 2
+    version = 3
     upstream = ("frames", "flows", "features-normal", "train")
     splits: ClassVar[tuple[Split, ...]] = ("test",)
     needs_labels = True
@@ -30,7 +30,7 @@ class EvalStage(FolderStage):
             raise ConfigError(f"eval.{error}") from error
 
     def run(self, inputs: Inputs, out: Path, report: Report) -> None:
-        """Write ``scores.zarr``, ``maps.zarr``, ``metrics.json``, ``table.txt`` and ``picture.png``."""
+        """Write ``scores.zarr``, ``maps.zarr``, ``regions``, ``metrics.json``, ``table.txt`` and ``picture.png``."""
         from scoring.evaluate import evaluate
         from trainer.bundle import BundleError, load_bundle
         from trainer.devices import pick_device

@@ -5,13 +5,16 @@ scores.zarr/                    attributes: videos (ids; ``video`` below is the 
              frame              (R,) int32, 0-based
              label              (R,) int8, 1 = anomalous, 0 = normal, -1 = no label
              raw.<indicator>    (R,) float64, and so for z, contribution and score: see scoring.scores
+             attributes: indicators, pooling, weights (of every raw value), rules, threshold (null = none)
   peaks/video, frame, score     (P,) the most abnormal frames of each video, a clip apart, the highest first
         spatial, temporal       (P, h, w) float16, error relative to training, see scoring.measure
+  regions/                      see scoring.region_store
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,24 +32,32 @@ NO_LABEL = -1
 KINDS = tuple(field.name for field in fields(ProtocolScores) if field.name != "frame_index_N")
 
 
-def write_scores(out: Path, results: Sequence[VideoResult]) -> None:
-    """Write the scores of all videos below ``out``."""
+def write_scores(
+    out: Path, results: Sequence[VideoResult], about: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> None:
+    """Write the scores of all videos below ``out``; ``about`` are the attributes of each protocol's table, plain JSON."""
     group = zarr.open_group(out / NAME, mode="w-", zarr_format=3)
     group.attrs["videos"] = [result.record.id for result in results]
     group.attrs["frames"] = [result.record.num_frames for result in results]
     group.attrs["fps"] = [result.record.fps for result in results]
     for protocol in results[0].protocols:
-        _write_table(group.create_group(protocol), _columns(results, protocol), ("row",))
+        table = group.create_group(protocol, attributes=dict(about.get(protocol, {})))
+        write_table(table, _columns(results, protocol), ("row",))
     places = [place for place, result in enumerate(results) for _ in result.peaks]
     peaks = [peak for result in results for peak in result.peaks]
     columns: dict[str, Array] = {
         "video": np.array(places, np.int32),
         "frame": np.array([peak.frame_index for peak in peaks], np.int32),
         "score": np.array([peak.score for peak in peaks]),
-        "spatial": np.stack([peak.maps["spatial"] for peak in peaks]),
-        "temporal": np.stack([peak.maps["temporal"] for peak in peaks]),
     }
-    _write_table(group.create_group("peaks"), columns, ("peak", "y", "x"))
+    columns |= {name: np.stack([peak.maps[name] for peak in peaks]) for name in peaks[0].maps}
+    write_table(group.create_group("peaks"), columns, ("peak", "y", "x"))
+
+
+def read_about(folder: Path, protocol: str) -> dict[str, Any]:
+    """Return the attributes of a protocol's table: by what its scores were made."""
+    table = zarr.open_group(folder / NAME, mode="r")[protocol]
+    return dict(table.attrs)
 
 
 def read_scores(folder: Path, protocol: str) -> dict[str, dict[str, NDArray[Any]]]:
@@ -83,7 +94,8 @@ def _video_columns(result: VideoResult, scores: ProtocolScores, place: int) -> d
     return columns
 
 
-def _write_table(group: zarr.Group, columns: Mapping[str, Array], dimensions: tuple[str, ...]) -> None:
+def write_table(group: zarr.Group, columns: Mapping[str, Array], dimensions: tuple[str, ...]) -> None:
+    """Write columns of equal length into a group."""
     for name, column in columns.items():
         group.create_array(
             name,

@@ -141,7 +141,8 @@ def test_deployment_scores_of_a_frame_do_not_depend_on_later_frames(tmp_path: Pa
 def test_the_same_evaluation_writes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     run_with_picture(tmp_path)
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    assert {path.parts[0] for path in files} == {"metrics.json", "table.txt", "picture.png", "scores.zarr", "maps.zarr"}
+    written = {"metrics.json", "table.txt", "picture.png", "scores.zarr", "maps.zarr", "regions"}
+    assert {path.parts[0] for path in files} == written
     for path in files:
         assert (folder / path).read_bytes() == (tmp_path / path).read_bytes(), path
 

@@ -8,14 +8,15 @@ from made_detector import HEIGHT, WIDTH, MadeDetector, make_config, make_record
 from numpy.typing import NDArray
 
 from scoring.fusion import evidence
-from scoring.protocols import DEPLOYMENT
-from scoring.regions import CELL, RegionRule, Regions, file_name, in_original, region_rule, write_detections
+from scoring.protocols import DEPLOYMENT, PAPER
+from scoring.region_store import file_name, write_detections
+from scoring.regions import CELL, RegionRule, Regions, in_original, region_rule
 
 CELLS = (HEIGHT // CELL, WIDTH // CELL)
 
 
 def rule(detector: MadeDetector | None = None, **settings: float) -> RegionRule:
-    found = region_rule(detector or MadeDetector(), DEPLOYMENT, make_config(**settings).eval, (HEIGHT, WIDTH))
+    found = region_rule(detector or MadeDetector(), DEPLOYMENT, make_config(**settings).eval)
     assert found is not None
     return found
 
@@ -114,7 +115,11 @@ def test_networks_that_tell_nothing_count_alike_rather_than_not_at_all() -> None
 def test_a_model_that_does_not_know_its_training_windows_has_no_rule() -> None:
     detector = MadeDetector()
     detector.windows = 0
-    assert region_rule(detector, DEPLOYMENT, make_config().eval, (HEIGHT, WIDTH)) is None
+    assert region_rule(detector, DEPLOYMENT, make_config().eval) is None
+
+
+def test_there_is_no_rule_where_scores_are_min_max_of_their_own_test_video() -> None:
+    assert region_rule(MadeDetector(), PAPER, make_config().eval) is None
 
 
 def test_boxes_in_the_original_hold_every_pixel_of_the_stored_ones() -> None:
