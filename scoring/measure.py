@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # the class below needs torch; what scores are made of does n
     from trainer.indicators import Measurement, TapValues
 
 PIECE_FRAMES = 512
+CONTEXT_FRAMES = CLIP_FRAMES
+"""What a piece needs before it: 15 frames for its first window, and one from which motion arrived in the first of those."""
 
 
 class Detector(Protocol):
@@ -64,7 +66,7 @@ def measure_video(
     parts: dict[TapName, list[Measured]] = {"centre": [], "last": []}
     motion = []
     for start, stop in pieces(record.num_frames, piece_frames):
-        first, end = max(0, start - CLIP_FRAMES + 1), min(record.num_frames, stop + CLIP_FRAMES)
+        first, end = max(0, start - CONTEXT_FRAMES), min(record.num_frames, stop + CLIP_FRAMES)
         frames_NHWC = inputs.read("frames", "frames", record, first, end)
         flow_P2HW = inputs.read("flows", "flow", record, first, end - 1)
         feature_ND = None
@@ -75,7 +77,7 @@ def measure_video(
         except DataError as error:
             raise DataError(f"test video {record.id}: {error}") from error
         for tap, part in parts.items():
-            part.append(_between(measurement.taps[tap], first, start, stop))
+            part.append(rows_between(measurement.taps[tap], first, start, stop))
         pairs = slice(start - first, min(stop, record.num_frames - 1) - first)
         motion.append(motion_rows(frames_NHWC[pairs.start : pairs.stop + 1], flow_P2HW[pairs]))
     return {tap: _join(part) for tap, part in parts.items()}, np.concatenate(motion)
@@ -96,7 +98,7 @@ def pieces(num_frames: int, piece_frames: int = PIECE_FRAMES) -> Iterator[tuple[
         yield start, min(start + piece_frames, num_frames)
 
 
-def _between(values: "TapValues", first: int, start: int, stop: int) -> Measured:
+def rows_between(values: "TapValues", first: int, start: int, stop: int) -> Measured:
     """Keep the rows of frames ``start`` to ``stop``; those around them only gave their windows context."""
     frame_index_N = values.frame_index_N + first
     row_N = (frame_index_N >= start) & (frame_index_N < stop)
