@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli import stage_command
+from scoring.rescore_cli import with_scores
 
 
 def show(folder: Path, as_json: bool) -> None:
@@ -25,4 +26,4 @@ def show(folder: Path, as_json: bool) -> None:
 
 
 SUMMARY = "Score the test split; compare the scores with its labels and with trivial baselines."
-evaluate = stage_command("eval", summary=SUMMARY, show=show)
+evaluate = with_scores(stage_command("eval", summary=SUMMARY, show=show))

@@ -65,7 +65,7 @@ def summarise(
     """
     rivals = {protocol.name: _baseline_scores(results, protocol) for protocol in protocols}
     baselines = {name: _baseline(name, rivals) for name in BASELINES}
-    summary: dict[str, Any] = {"protocols": {}}
+    summary: dict[str, Any] = {"main": FUSED, "protocols": {}}
     for protocol in protocols:
         table = score_table(results, protocol, fps)
         threshold = thresholds.get(protocol.name)
@@ -78,7 +78,7 @@ def summarise(
             "dropped_frames": sum(
                 result.record.num_frames - len(table.frames[result.record.id]) for result in results
             ),
-            "margin": _margin(table.labelled(FUSED), rivals[protocol.name], baselines, protocol.name, samples=samples),
+            "margin": margin_over(table.labelled(FUSED), rivals[protocol.name], baselines, protocol.name, samples=samples),
             "threshold": threshold,
             "events": events_of(table, FUSED, threshold),
             "regions": regions_of(results, protocol, samples=samples),
@@ -141,7 +141,7 @@ def _baseline_video(
     return labels.frame_T[kept_N], score_N
 
 
-def _margin(
+def margin_over(
     fused: LabelledScores,
     rivals: Mapping[str, LabelledScores],
     baselines: Mapping[str, Any],

@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Any
 
 from scoring.baselines import BASELINES
-from scoring.scores import FUSED
 from scoring.table_notes import notes, number
 
 Row = tuple[str, ...]
@@ -27,25 +26,28 @@ def format_table(metrics: Mapping[str, Any]) -> str:
 def _title(metrics: Mapping[str, Any]) -> str:
     anomalous = metrics["anomalous_frames"]
     share = f"{anomalous} of {metrics['labelled_frames']} anomalous" if anomalous is not None else "no labels"
-    return f"{metrics['dataset']}: {metrics['videos']} test videos, {metrics['frames']} frames, {share}"
+    name = metrics.get("dataset") or metrics["scores"]
+    return f"{name}: {metrics['videos']} test videos, {metrics['frames']} frames, {share}"
 
 
 def _indicator_rows(metrics: Mapping[str, Any], protocols: Sequence[str]) -> list[Row]:
     first = metrics["protocols"][protocols[0]]
     names = [name for name, value in first.items() if isinstance(value, dict) and "per_video" in value]
     row_of = {
-        name: (_shown_name(name, metrics["pooling"]), *cells([metrics["protocols"][key][name] for key in protocols]))
+        name: (shown_name(name, metrics.get("pooling", "")), *cells([metrics["protocols"][key][name] for key in protocols]))
         for name in names
     }
     margins = [metrics["protocols"][key]["margin"]["micro_auc"] for key in protocols]
     gap = ("",) * (len(COLUMNS) - 1)
     margin_row = ("  over best baseline", *(text for value in margins for text in (number(value, sign="+"), *gap)))
+    main = metrics["main"]
     parts = [name for name in first["fusion_weights"] if name in row_of]
-    others = [name for name in names if name not in (*parts, FUSED)]
-    return [*(row_of[name] for name in parts), row_of[FUSED], margin_row, *(row_of[name] for name in others)]
+    others = [name for name in names if name not in (*parts, main)]
+    return [*(row_of[name] for name in parts), row_of[main], margin_row, *(row_of[name] for name in others)]
 
 
-def _shown_name(name: str, pooling: str) -> str:
+def shown_name(name: str, pooling: str) -> str:
+    """Return what stands at the start of a score's row."""
     indicator, _, other = name.partition("_")
     if indicator in ("spatial", "temporal"):
         return f"{indicator}, by {other}, not fused" if other else f"{indicator}, by {pooling}"
@@ -54,7 +56,8 @@ def _shown_name(name: str, pooling: str) -> str:
 
 def _baseline_rows(metrics: Mapping[str, Any], protocols: Sequence[str]) -> list[Row]:
     return [
-        (_mark(name), *cells([metrics["baselines"][name]["protocols"][key] for key in protocols])) for name in BASELINES
+        (_mark(name), *cells([baseline["protocols"][key] for key in protocols]))
+        for name, baseline in metrics["baselines"].items()
     ]
 
 

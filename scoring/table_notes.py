@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scoring.scores import FUSED
-
 UNDEFINED = "-"
 MOST_NAMES = 8
 
@@ -25,16 +23,18 @@ def notes(metrics: Mapping[str, Any]) -> list[str]:
         lines[-1] += f"; fusion weights from training data: {weights}" if weights else ""
         lines += [indent + text for text in (*_intervals(protocol, metrics), *_regions(protocol), *_events(protocol))]
     lines += _label_notes(metrics)
-    lines.append(f"seed {metrics['seed']}; " + ", ".join(f"{name} {text}" for name, text in metrics["versions"].items()))
-    return lines
+    about = [f"seed {metrics['seed']}"] if "seed" in metrics else []
+    about += [", ".join(f"{name} {text}" for name, text in metrics.get("versions", {}).items())]
+    return [*lines, "; ".join(filter(None, about))] if any(about) else lines
 
 
 def _intervals(protocol: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    main = metrics["main"]
     shown = [
         f"{what} {interval[0]:{sign}.3f} to {interval[1]:{sign}.3f}"
         for what, interval, sign in (
-            (f"{FUSED} AUC", protocol[FUSED]["intervals"].get("micro_auc"), ""),
-            ("over best baseline", protocol["margin"]["interval"], "+"),
+            (f"{main} AUC", protocol[main]["intervals"].get("micro_auc"), ""),
+            (f"over {protocol['margin']['over']}", protocol["margin"]["interval"], "+"),
         )
         if interval
     ]
@@ -78,7 +78,7 @@ def _label_notes(metrics: Mapping[str, Any]) -> list[str]:
     unlabelled = metrics["videos"] - metrics["labelled_videos"]
     if unlabelled:
         lines.append(f"{unlabelled} test videos have no labels: they are scored and not part of any number above.")
-    first = next(iter(metrics["protocols"].values()))[FUSED]["per_video"]
+    first = next(iter(metrics["protocols"].values()))[metrics["main"]]["per_video"]
     one_class = [video for video, value in first.items() if value["auc"] is None]
     if one_class:
         shown = ", ".join(one_class[:MOST_NAMES]) + (", ..." if len(one_class) > MOST_NAMES else "")
