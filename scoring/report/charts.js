@@ -1,7 +1,8 @@
 // Receiver operating characteristic and precision-recall, and every video as a strip.
 
-const SIDE = 300;
-const FRAME = { left: 40, right: 12, top: 8, bottom: 38 };
+const LARGEST = 430;
+const FRAME = { left: 46, right: 12, top: 8, bottom: 42 };
+let side = 0;
 
 function drawCharts() {
   const { curves, anomalous, threshold } = currentProtocol();
@@ -9,6 +10,7 @@ function drawCharts() {
     byId("charts").replaceChildren(element("p", { class: "note" }, "No curves: they need labels of both classes."));
     return;
   }
+  side = chartSide();
   const labelled = (key) => curves.map((curve) => ({ name: curve.name, points: curve[key], value: null }));
   const roc = labelled("roc").map((curve, i) => ({ ...curve, value: curves[i].auc }));
   const recall = labelled("precision_recall").map((curve, i) => ({ ...curve, value: curves[i].average_precision }));
@@ -25,11 +27,15 @@ function drawCharts() {
   );
 }
 
+function chartSide() {
+  return Math.min(LARGEST, byId("charts").clientWidth);
+}
+
 function chart(title, measure, curves, axes, chance, mark, threshold) {
-  const x = (value) => FRAME.left + value * (SIDE - FRAME.left - FRAME.right);
-  const y = (value) => FRAME.top + (1 - value) * (SIDE - FRAME.top - FRAME.bottom);
+  const x = (value) => FRAME.left + value * (side - FRAME.left - FRAME.right);
+  const y = (value) => FRAME.top + (1 - value) * (side - FRAME.top - FRAME.bottom);
   const told = curves.map((curve) => `${words(curve.name)} ${measure} ${curve.value.toFixed(3)}`).join(", ");
-  const drawing = shape("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": `${title}: ${told}` });
+  const drawing = shape("svg", { viewBox: `0 0 ${side} ${side}`, width: side, height: side, role: "img", "aria-label": `${title}: ${told}` });
   for (const value of [0, 0.25, 0.5, 0.75, 1]) {
     drawing.append(
       shape("line", { class: "grid", x1: x(0), x2: x(1), y1: y(value), y2: y(value) }),
@@ -43,8 +49,8 @@ function chart(title, measure, curves, axes, chance, mark, threshold) {
     }
   }
   drawing.append(
-    shape("text", { x: x(0.5), y: SIDE - 6, "text-anchor": "middle" }, axes[0]),
-    shape("text", { x: 0, y: 0, "text-anchor": "middle", transform: `translate(11 ${y(0.5)}) rotate(-90)` }, axes[1]),
+    shape("text", { x: x(0.5), y: side - 6, "text-anchor": "middle" }, axes[0]),
+    shape("text", { x: 0, y: 0, "text-anchor": "middle", transform: `translate(12 ${y(0.5)}) rotate(-90)` }, axes[1]),
     shape("path", { class: "threshold", d: `M${x(chance[0][0])} ${y(chance[0][1])}L${x(chance[1][0])} ${y(chance[1][1])}` }),
   );
   for (const { name, points } of curves) {
@@ -54,17 +60,15 @@ function chart(title, measure, curves, axes, chance, mark, threshold) {
   if (mark) {
     drawing.append(shape("circle", { class: "dot-fused", cx: x(mark[0]), cy: y(mark[1]), r: 6 }));
   }
-  const names = curves.toReversed().map((curve) => {
+  const byName = new Map(curves.map((curve) => [curve.name, curve]));
+  const names = fusedFirst([...byName.keys()]).map((name) => {
+    const curve = byName.get(name);
     const swatch = element("span", { class: `swatch text-${lineClass(curve.name)} ${curve.name === FUSED ? "thick" : ""}` });
     return element("span", {}, swatch, `${words(curve.name)} `, element("span", { class: "value" }, curve.value.toFixed(3)));
   });
-  const legend = element("p", { class: "legend" }, element("span", { class: "note" }, `${measure}: `), ...spaced(names));
+  const legend = element("p", { class: "legend" }, element("span", { class: "note" }, measure), ...names);
   const notes = [`dashed: chance`, ...(mark ? [`dot: threshold ${number(threshold)}`] : [])].join("; ");
   return element("div", { class: "chart" }, element("h3", {}, title), legend, drawing, element("p", { class: "note" }, notes));
-}
-
-function spaced(nodes) {
-  return nodes.flatMap((node) => [node, " "]);
 }
 
 function stripCaption(video) {
@@ -106,9 +110,7 @@ function openStrip(index) {
   values.forEach((value, i) => {
     if (value !== null && (values[best] === null || value > values[best])) best = i;
   });
-  stopPlaying();
-  goTo(index, best);
-  byId("videos").scrollIntoView({ block: "start" });
+  openMoment(index, best);
 }
 
 function markStrip() {

@@ -35,7 +35,7 @@ def curves(evaluation: Evaluation, protocol: str) -> list[dict[str, Any]]:
                 "auc": auc(truth_M, score_M),
                 "average_precision": average_precision(truth_M, score_M),
                 "roc": thinned(false_K, true_K),
-                "precision_recall": thinned(recall_K[::-1], precision_K[::-1]),
+                "precision_recall": thinned(recall_K[-2::-1], precision_K[-2::-1]),  # the last one is made up: recall 0
                 "at_threshold": None,
             }
         )

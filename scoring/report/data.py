@@ -1,7 +1,6 @@
 """What the page's script reads, as one JSON value that no text in it can break out of."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +18,9 @@ from scoring.scores import FUSED
 from scoring.timeline import stretches
 
 TOP_PERCENTILE = 99.8  # of all fused scores: one wild frame must not flatten every other line
+WILD = 1.5  # times that; what is not so wild is not cut off
 DECIMALS = 4
+MOST_BOXES = 8  # per frame
 
 
 def page_data(
@@ -39,6 +40,8 @@ def page_data(
         "step": pictures.step,
         "flow_full": pictures.scale.flow,
         "maps": [{"name": name, "full": full} for name, full in pictures.scale.maps.items()],
+        "region_threshold": evaluation.region_rule.get("threshold"),
+        "region_sources": evaluation.region_rule.get("sources", []),
         "steps_per_doubling": STEPS_PER_DOUBLING,
         "heat": heat_colours(),
     }
@@ -67,13 +70,15 @@ def _protocol(evaluation: Evaluation, name: str) -> dict[str, Any]:
     drawn = [video.protocols[name].drawn for video in evaluation.videos]
     threshold = evaluation.threshold(name)
     highest_N = np.concatenate([np.max(list(part.values()), axis=0) for part in drawn])
-    top = float(np.percentile(highest_N, TOP_PERCENTILE)) * 1.05
+    top, highest = float(np.percentile(highest_N, TOP_PERCENTILE)) * 1.05, float(highest_N.max())
+    if highest < WILD * top:
+        top = highest * 1.05
     return {
         "per_video": PROTOCOLS[name].per_video,
         "threshold": threshold,
         "lines": list(drawn[0]),
         "top": round(max(top, 1.15 * (threshold or 0.0), 1e-3), DECIMALS),
-        "highest": round(float(highest_N.max()), DECIMALS),
+        "highest": round(highest, DECIMALS),
         "curves": curves(evaluation, name),
         "anomalous": _anomalous_share(evaluation, name),
     }
@@ -95,7 +100,7 @@ def _video(evaluation: Evaluation, video: Video, kept: list[int]) -> dict[str, A
         "kept": None if len(kept) == length else kept,
         "lines": {name: _lines(part, length) for name, part in video.protocols.items()},
         "auc": {name: found.get(video.record.id, {}).get("auc") for name, found in fused.items()},
-        "regions": _regions(video.regions),
+        "regions": _regions(video.regions, kept),
     }
 
 
@@ -113,10 +118,16 @@ def numbers(value_T: NDArray[np.float64]) -> list[float | None]:
     return [round(value, DECIMALS) if np.isfinite(value) else None for value in value_T.tolist()]
 
 
-def _regions(table: Table) -> list[list[Any]]:
-    """Return rows of frame, x1, y1, x2, y2, score, source, by frame and the highest first."""
-    if not table:
-        return []
-    columns: Iterable[list[Any]] = (table[name].tolist() for name in ("frame", "x1", "y1", "x2", "y2", "score", "source"))
-    rows = [[*row[:5], round(row[5], DECIMALS), str(row[6])] for row in zip(*columns, strict=True)]
-    return sorted(rows, key=lambda row: (row[0], -row[5]))
+def _regions(table: Table, kept: list[int]) -> dict[int, list[list[float]]]:
+    """Return frame -> rows of x1, y1, x2, y2, score, source, the highest first; stored pixels, x2 and y2 are outside.
+
+    Only of frames that have pictures, and of each the highest few: more would hide the frame.
+    """
+    found: dict[int, list[list[float]]] = {}
+    if table:
+        table = {name: column_R[np.isin(table["frame"], kept)] for name, column_R in table.items()}
+        box_R4 = np.stack([table["x1"], table["y1"], table["x2"] + 1, table["y2"] + 1], 1).tolist()
+        rows = zip(table["frame"].tolist(), box_R4, table["score"].tolist(), table["source"].tolist(), strict=True)
+        for frame, box, score, source in rows:
+            found.setdefault(frame, []).append([*box, round(score, DECIMALS), source])
+    return {frame: sorted(rows, key=lambda row: -row[4])[:MOST_BOXES] for frame, rows in found.items()}

@@ -1,19 +1,19 @@
 """What the report shows of an evaluation, read from its artifact: lines over time, truth, regions, metrics."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from pipeline.contract import Inputs, Labels, VideoRecord
 from scoring.protocols import PROTOCOLS
+from scoring.region_store import read_regions
 from scoring.scores import FUSED
-from scoring.store import NAME, read_scores
+from scoring.store import read_scores
 
 CONTRIBUTION, SCORE = "contribution.", "score."
 Table = dict[str, NDArray[Any]]
@@ -40,7 +40,7 @@ class Video:
     labels: Labels | None
     protocols: dict[str, Lines]
     regions: Table = field(repr=False)
-    """Columns frame, x1, y1, x2, y2, score, source of the regions that were found, (R,) each; empty where none are kept."""
+    """Columns of the regions that were found, (R,) each, see :mod:`scoring.region_store`; empty where none are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,8 @@ class Evaluation:
     folder: Path
     metrics: dict[str, Any]
     videos: list[Video]
+    region_rule: dict[str, Any]
+    """Attributes of the table of regions: ``threshold`` of an alarm and names of ``sources``; empty where there is none."""
 
     @property
     def protocols(self) -> list[str]:
@@ -63,10 +65,8 @@ class Evaluation:
 
     def threshold(self, protocol: str) -> float | None:
         """Return the calibrated threshold of the fused score, where the evaluation has one for this protocol."""
-        value = self.metrics["protocols"][protocol].get("threshold")
-        if isinstance(value, Mapping):
-            value = value.get("value")
-        return float(value) if isinstance(value, int | float) else None
+        value: float | None = self.metrics["protocols"][protocol].get("threshold")
+        return value
 
 
 def read_evaluation(inputs: Inputs) -> Evaluation:
@@ -80,7 +80,7 @@ def read_evaluation(inputs: Inputs) -> Evaluation:
     folder = inputs.folder("eval")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     tables = {name: read_scores(folder, name) for name in metrics["protocols"]}
-    regions = read_regions(folder)
+    regions, rule = read_regions(folder) or ({}, {})
     videos = [
         Video(
             record=record,
@@ -93,7 +93,7 @@ def read_evaluation(inputs: Inputs) -> Evaluation:
         )
         for record in inputs.videos("test")
     ]
-    return Evaluation(folder=folder, metrics=metrics, videos=videos)
+    return Evaluation(folder=folder, metrics=metrics, videos=videos, region_rule=rule)
 
 
 def lines(table: Table, protocol: str, fused: Iterable[str]) -> Lines:
@@ -104,18 +104,3 @@ def lines(table: Table, protocol: str, fused: Iterable[str]) -> Lines:
     if not PROTOCOLS[protocol].per_video:
         drawn = {name: table[CONTRIBUTION + name] for name in names} | {FUSED: score[FUSED]}
     return Lines(frame_N=table["frame"].astype(np.int64), label_N=table["label"], score=score, drawn=drawn)
-
-
-def read_regions(folder: Path) -> dict[str, Table]:
-    """Return video id -> columns of the regions found in it; nothing where the evaluation keeps no regions."""
-    group = zarr.open_group(folder / NAME, mode="r")
-    if "regions" not in group:
-        return {}
-    table = group["regions"]
-    assert isinstance(table, zarr.Group)
-    columns = {name: np.asarray(array[:]) for name, array in table.arrays()}
-    videos: Any = group.attrs["videos"]
-    place_R = columns.pop("video")
-    return {
-        video: {name: column_R[place_R == place] for name, column_R in columns.items()} for place, video in enumerate(videos)
-    }

@@ -55,6 +55,12 @@ addEventListener("hashchange", () => {
   if (followAddress()) byId("videos").scrollIntoView({ block: "start" });
 });
 
+function openMoment(video, frame) {
+  stopPlaying();
+  goTo(video, frame);
+  byId("videos").scrollIntoView({ block: "start" });
+}
+
 function firstLook() {
   Object.assign(state, page.first);
   followAddress();
@@ -65,6 +71,7 @@ function firstLook() {
   showPictures();
   new ResizeObserver(() => {
     if (timeline.clientWidth !== drawnWidth) drawTimeline();
+    if (chartSide() !== side) drawCharts();
   }).observe(timeline);
   drawCharts();
   drawMoments();

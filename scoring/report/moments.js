@@ -2,7 +2,7 @@
 
 const KINDS = {
   false_alarms: ["False alarms", "Normal frames with the highest fused scores, a clip apart."],
-  misses: ["Misses", "Anomalous stretches whose highest fused score is lowest, at that frame."],
+  misses: ["Weakest detections and misses", "Anomalous stretches whose highest fused score is lowest, at that frame."],
   highest_unlabelled: ["Highest scores", "Videos without labels: their highest fused scores, a clip apart."],
 };
 
@@ -13,12 +13,13 @@ function drawMoments() {
   if (kinds.length === 1 && kinds[0][0] === "highest_unlabelled") {
     byId("mistakes").querySelector("h2").textContent = "Highest scores";
   }
+  const threshold = page.protocols[page.shown].threshold;
   const watcher = new IntersectionObserver(fillSeen, { rootMargin: "300px" });
   for (const [kind, [title, said]] of kinds) {
     const cards = page.moments[kind].map((moment) => momentCard(moment, watcher));
     place.append(
       element("h3", {}, title),
-      element("p", { class: "note" }, `${said} Protocol ${page.shown}.`),
+      element("p", { class: "note" }, `${said} Protocol ${page.shown}${threshold === null ? "" : `, threshold ${number(threshold)}`}.`),
       element("div", { class: "moments", "data-kind": kind }, ...cards),
     );
   }
@@ -26,16 +27,24 @@ function drawMoments() {
 
 function momentCard(moment, watcher) {
   const video = page.videos[moment.video];
-  const threshold = page.protocols[page.shown].threshold;
-  const compared = threshold === null ? "" : moment.score >= threshold ? ", above the threshold" : ", below the threshold";
+  const tag = momentTag(moment);
   const stretch = moment.stretch ? `; anomalous from ${moment.stretch[0]} to ${moment.stretch[1] - 1}` : "";
   const quad = element("div", { class: "quad" });
   const card = element("a", { class: "moment", href: address(moment.video, moment.frame) }, quad,
     element("span", { class: "title" }, `${video.id}, frame ${moment.frame}`),
-    element("span", {}, ` – score ${number(moment.score)}${compared}${stretch}`));
+    element("span", {}, `: score ${number(moment.score)}${tag}${stretch}`));
+  card.addEventListener("click", () => openMoment(moment.video, moment.frame)); // also where the address is this one already
   card.moment = { ...moment, panels: makePanels(quad, true) };
   watcher.observe(card);
   return card;
+}
+
+function momentTag(moment) {
+  const threshold = page.protocols[page.shown].threshold;
+  if (threshold === null) return "";
+  const above = moment.score >= threshold;
+  if (moment.stretch) return above ? ", found" : ", missed";
+  return above ? ", above the threshold" : ", below the threshold";
 }
 
 async function fillSeen(entries, watcher) {

@@ -7,12 +7,15 @@ from string import Template
 from typing import Any
 
 from pipeline.artifacts.workspace import Workspace
+from scoring.report.comparison import table
 from scoring.report.data import embed
 from scoring.report.evaluation import Evaluation
 from scoring.report.markup import Markup, join
 from scoring.report.pictures import Encoded, Pictures
+from scoring.report.provenance import provenance
 from scoring.report.samples import Sample
-from scoring.report.summary import cards, headline, provenance, pseudo_anomalies, table
+from scoring.report.summary import cards, headline
+from scoring.report.training import pseudo_anomalies
 
 SCRIPTS = ("core.js", "pictures.js", "viewer.js", "timeline.js", "charts.js", "moments.js", "main.js")
 

@@ -155,12 +155,16 @@ function verdict(video, frame) {
   return isAnomalous(video, frame) ? "truly anomalous" : "truly normal";
 }
 
+function fusedFirst(names) {
+  return [FUSED, ...names.filter((name) => name !== FUSED)];
+}
+
 function drawReadout(video, frame) {
   const lines = video.lines[state.protocol];
   const time = clock(video, frame);
   const truth = element("span", { class: `verdict ${isAnomalous(video, frame) ? "anomalous" : ""}` }, verdict(video, frame));
   const where = element("span", { class: "where" }, `Frame ${frame}${time ? `, ${time}` : ""}`);
-  const values = currentProtocol().lines.toReversed().map((name) => {
+  const values = fusedFirst(currentProtocol().lines).map((name) => {
     const kind = lineClass(name);
     const swatch = element("span", { class: `swatch text-${kind} ${name === FUSED ? "thick" : ""}` });
     return element("span", {}, swatch, `${words(name)} `, element("span", { class: "value" }, number(lines[name][frame])));

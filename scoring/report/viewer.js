@@ -1,18 +1,18 @@
 // The frame that is pointed at, its flow, its error maps, and the regions that were found.
 
-const BOX_SCALE = 3; // canvas pixels per stored pixel, so that thin boxes stay thin
-const MOST_BOXES = 12;
+const FINE = 480; // canvas pixels across at least, so that thin boxes stay thin
 const panels = makePanels(byId("panels"));
 
 function makePanels(place, small = false) {
-  const made = [panel("frame", "Frame"), panel("flow", "Flow", flowKey(small))];
+  const made = [panel("frame", "Frame", boxKey(small)), panel("flow", "Flow", flowKey(small))];
   page.maps.forEach((map, index) => made.push(panel(`map-${index}`, `${capital(words(map.name))} error`, mapKey(map, small))));
   for (const one of made) place.append(one.figure);
   return made;
 }
 
 function panel(kind, title, key = []) {
-  const canvas = element("canvas", { role: "img", "data-kind": kind });
+  const [height, width] = page.size;
+  const canvas = element("canvas", { role: "img", "data-kind": kind, width, height });
   const caption = element("figcaption", {}, element("strong", {}, title), ...key);
   return { kind, title, canvas, figure: element("figure", {}, canvas, caption) };
 }
@@ -32,7 +32,7 @@ function drawPanels(made, shown) {
 
 function drawPanel(one, shown) {
   if (one.kind === "frame") {
-    drawBoxes(drawImage(one.canvas, shown.still, BOX_SCALE), shown);
+    drawBoxes(drawImage(one.canvas, shown.still, Math.ceil(FINE / shown.still.naturalWidth)), shown);
   } else if (one.kind === "flow") {
     drawImage(one.canvas, shown.flow);
   } else if (shown.maps) {
@@ -45,18 +45,42 @@ function drawPanel(one, shown) {
 }
 
 function regionsAt(video, frame) {
-  return page.videos[video].regions.filter((region) => region[0] === frame);
+  return page.videos[video].regions[frame] ?? [];
 }
 
+function isAlarm(score) {
+  return page.region_threshold === null || score >= page.region_threshold;
+}
+
+// Alarms are thick boxes with their score, weaker regions thin ones; a dark rim keeps them visible on any ground.
 function drawBoxes(context, shown) {
-  const scale = [context.canvas.width / page.size[1], context.canvas.height / page.size[0]];
-  for (const [, x1, y1, x2, y2] of regionsAt(shown.video, shown.frame).slice(0, MOST_BOXES)) {
-    const box = [x1 * scale[0], y1 * scale[1], (x2 - x1) * scale[0], (y2 - y1) * scale[1]];
-    for (const [width, colour] of [[6, "rgba(0, 0, 0, 0.75)"], [2.5, "#ffd60a"]]) {
-      Object.assign(context, { lineWidth: width, strokeStyle: colour });
-      context.strokeRect(...box);
+  const { canvas } = context;
+  const [across, down] = [canvas.width / page.size[1], canvas.height / page.size[0]];
+  const unit = canvas.width / FINE;
+  for (const [x1, y1, x2, y2, score] of regionsAt(shown.video, shown.frame).toReversed()) {
+    const thick = isAlarm(score) ? 3 : 1.25;
+    for (const [width, colour] of [[thick + 2.5, "rgba(0, 0, 0, 0.7)"], [thick, "#ffd60a"]]) {
+      Object.assign(context, { lineWidth: width * unit, strokeStyle: colour });
+      context.strokeRect(x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down);
     }
+    if (isAlarm(score)) drawScore(context, x1 * across, y1 * down, number(score), unit);
   }
+}
+
+function drawScore(context, x, y, text, unit) {
+  context.font = `600 ${Math.round(17 * unit)}px system-ui, sans-serif`;
+  const [width, height] = [context.measureText(text).width + 8 * unit, 22 * unit];
+  const left = Math.max(0, Math.min(x, context.canvas.width - width));
+  const top = Math.max(0, y - height);
+  context.fillStyle = "rgba(0, 0, 0, 0.8)";
+  context.fillRect(left, top, width, height);
+  context.fillStyle = "#ffd60a";
+  context.fillText(text, left + 4 * unit, top + 16.5 * unit);
+}
+
+function boxKey(small) {
+  if (small || !page.videos.some((video) => Object.keys(video.regions).length)) return [];
+  return ["boxes: regions", page.region_threshold === null ? "" : `(thick from ${number(page.region_threshold)})`];
 }
 
 // Keys: what colours mean.
@@ -74,7 +98,7 @@ function flowKey(small) {
     pixels.data.set([...wheelColour(Math.atan2(y, x), Math.min(length, 1)), length <= 1 ? 255 : 0], 4 * i);
   }
   context.putImageData(pixels, 0, 0);
-  return [context.canvas, `full colour: ${page.flow_full} px per frame`];
+  return [context.canvas, `up to ${page.flow_full} px per frame`];
 }
 
 function wheelColour(angle, strength) {
@@ -94,7 +118,7 @@ function mapKey(map, small) {
     context.fillRect(i, 0, 1, 1);
   });
   const most = 2 ** (map.full / page.steps_per_doubling);
-  return ["1×", context.canvas, `${most < 10 ? most.toFixed(1) : most.toFixed(0)}× that of training`];
+  return [context.canvas, `1 to ${most < 10 ? most.toFixed(1) : most.toFixed(0)} × training`];
 }
 
 // Only the newest request is drawn: decoding may finish in another order.

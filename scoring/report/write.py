@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contract import Report
+from pipeline.artifacts.workspace import Workspace
+from pipeline.contract import Inputs, Report
 from pipeline.execution.inputs import StoredInputs
 from pipeline.files import write_atomically
 from pipeline.session import Session
@@ -37,6 +38,14 @@ def write_report(session: Session, output: Path, *, budget: int, progress: Repor
         The file cannot be written; one that was there is as it was.
     """
     inputs = StoredInputs(session.workspace, session.labels)
+    page, step = make_page(inputs, session.workspace, budget=budget, progress=progress)
+    data = page.encode("utf-8", "replace")  # a name of a video may hold what no encoding has
+    write_atomically(output, data)
+    return Written(size=len(data), step=step, videos=len(inputs.videos("test")))
+
+
+def make_page(inputs: Inputs, workspace: Workspace, *, budget: int, progress: Report) -> tuple[str, int]:
+    """Return the page, and of how many frames one has pictures."""
     evaluation = read_evaluation(inputs)
     moments = {
         "false_alarms": false_alarms(evaluation),
@@ -48,10 +57,7 @@ def write_report(session: Session, output: Path, *, budget: int, progress: Repor
         for place in range(len(evaluation.videos))
     ]
     pictures = make_pictures(evaluation, inputs, wanted, budget, progress)
-    samples = make_samples(inputs, session.workspace.config.train, progress)
-    frames = session.workspace.config.frames
-    described = page_data(evaluation, pictures, moments, (frames.height, frames.width))
-    page = assemble(session.workspace, evaluation, pictures, described, samples)
-    data = page.encode("utf-8", "replace")  # a name of a video may hold what no encoding has
-    write_atomically(output, data)
-    return Written(size=len(data), step=pictures.step, videos=len(evaluation.videos))
+    samples = make_samples(inputs, workspace.config.train, progress)
+    size = workspace.config.frames.height, workspace.config.frames.width
+    described = page_data(evaluation, pictures, moments, size)
+    return assemble(workspace, evaluation, pictures, described, samples), pictures.step
