@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli import stage_command
+from scoring.ablation_cli import or_ablation, with_ablation
 from scoring.rescore_cli import with_scores
 
 
@@ -26,4 +27,4 @@ def show(folder: Path, as_json: bool) -> None:
 
 
 SUMMARY = "Score the test split; compare the scores with its labels and with trivial baselines."
-evaluate = with_scores(stage_command("eval", summary=SUMMARY, show=show))
+evaluate = with_ablation(with_scores(stage_command("eval", summary=SUMMARY, show=or_ablation(show))))

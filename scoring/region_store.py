@@ -22,7 +22,7 @@ from scoring.measure import Measured
 from scoring.protocols import Protocol
 from scoring.region_metrics import Detections
 from scoring.regions import RegionRule, Regions, in_original, stored_size
-from scoring.store import NAME, write_table
+from scoring.store import NAME, read_table, write_table
 
 FOLDER = "regions"
 TABLE = "regions"
@@ -78,7 +78,7 @@ def read_regions(folder: Path) -> tuple[dict[str, dict[str, NDArray[Any]]], dict
         return None
     group = store[TABLE]
     assert isinstance(group, zarr.Group)
-    columns: dict[str, NDArray[Any]] = {name: np.asarray(array[:]) for name, array in group.arrays()}
+    columns = read_table(group)
     videos: Any = store.attrs["videos"]  # JSON: zarr cannot know that it is a list of ids
     regions = {
         video: {name: column_R[columns["video"] == place] for name, column_R in columns.items()}

@@ -65,12 +65,19 @@ def read_scores(folder: Path, protocol: str) -> dict[str, dict[str, NDArray[Any]
     group = zarr.open_group(folder / NAME, mode="r")
     table = group[protocol]
     assert isinstance(table, zarr.Group)
-    columns: dict[str, NDArray[Any]] = {name: np.asarray(array[:]) for name, array in table.arrays()}
+    columns = read_table(table)
     videos: Any = group.attrs["videos"]  # JSON: zarr cannot know that it is a list of ids
     return {
         video: {name: column_R[columns["video"] == place] for name, column_R in columns.items()}
         for place, video in enumerate(videos)
     }
+
+
+def read_table(group: zarr.Group) -> dict[str, NDArray[Any]]:
+    """Return the columns that :func:`write_table` wrote, in that order."""
+    found = {name: np.asarray(array[:]) for name, array in group.arrays()}
+    order: Any = group.attrs.get("columns", sorted(found))
+    return {name: found[name] for name in order}
 
 
 def _columns(results: Sequence[VideoResult], protocol: str) -> dict[str, Array]:
@@ -95,7 +102,8 @@ def _video_columns(result: VideoResult, scores: ProtocolScores, place: int) -> d
 
 
 def write_table(group: zarr.Group, columns: Mapping[str, Array], dimensions: tuple[str, ...]) -> None:
-    """Write columns of equal length into a group."""
+    """Write columns of equal length into a group, and their order, which a folder does not keep."""
+    group.attrs["columns"] = list(columns)
     for name, column in columns.items():
         group.create_array(
             name,

@@ -1,10 +1,12 @@
 """Fusion without labels: evidence adds up, wild values stay in proportion, calm in one respect excuses nothing."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from scipy.stats import logistic
 
-from scoring.fusion import evidence, fuse
+from scoring.fusion import evidence, fuse, oracle_weights
 
 
 def test_evidence_is_the_tail_of_a_logistic_distribution_of_mean_0_and_standard_deviation_1() -> None:
@@ -40,3 +42,17 @@ def test_an_indicator_of_weight_0_has_no_part_in_the_fused_score() -> None:
 def test_an_indicator_without_a_weight_is_refused() -> None:
     with pytest.raises(KeyError, match="temporal"):
         fuse({"temporal": np.zeros(2)}, {"spatial": 1.0})
+
+
+def test_oracle_weights_climb_to_the_best_and_never_below_where_they_begin() -> None:
+    start = {"a": 0.33, "b": 0.9, "c": 0.0}
+
+    def quality(weights: Mapping[str, float]) -> float:
+        return -abs(weights["a"] - 0.7) - abs(weights["b"] - 0.2) - abs(weights["c"] - 1.0)
+
+    assert oracle_weights(start, quality) == {"a": 0.7, "b": 0.2, "c": 1.0}
+    assert oracle_weights(start, lambda weights: 1.0) == start
+
+
+def test_oracle_weights_are_never_all_zero() -> None:
+    assert any(oracle_weights({"a": 0.5, "b": 0.5}, lambda weights: -sum(weights.values())).values())
