@@ -47,7 +47,8 @@ class PairCounts:
         normal_V = np.array([float((~label_N).sum()) for label_N, _ in videos.values()])
         with np.errstate(invalid="ignore"):
             own_V = np.diag(above_VV) / (anomalous_V * normal_V)
-        padded_V = np.array(list(padded_aucs(videos).values()))
+        own = {video: None if np.isnan(value) else float(value) for video, value in zip(videos, own_V, strict=True)}
+        padded_V = np.array(list(padded_aucs(videos, own).values()))
         return cls(above_VV=above_VV, anomalous_V=anomalous_V, normal_V=normal_V, padded_V=padded_V, own_V=own_V)
 
     def areas(self, weight_BV: Floats) -> dict[str, Floats]:

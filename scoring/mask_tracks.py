@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import Labels
-from scoring.region_metrics import Tracks, no_tracks
+from scoring.region_boxes import Tracks, no_tracks
 
 SOURCE = "tracks derived from pixel masks"
 """How to name them beside a number."""

@@ -42,19 +42,21 @@ def one_class(label_N: Labels) -> bool:
     return len(label_N) == 0 or bool(label_N.all()) or not bool(label_N.any())
 
 
-def overall(videos: LabelledScores) -> dict[str, float | None]:
+def overall(videos: LabelledScores, own: Mapping[str, float | None] | None = None) -> dict[str, float | None]:
     """Return the metrics of all videos together.
 
     ``micro_auc``, ``average_precision`` and ``equal_error_rate`` are over all frames together; ``macro_auc`` is the mean
     over videos, padded (:data:`PADDING`); ``mean_video_auc`` that over the videos that have both classes, without padding.
+    ``own`` is the AUC of each video, where it is known already.
     """
     label_N, score_N = _pooled(videos)
-    own = [value for value in (auc(*video) for video in videos.values()) if value is not None]
-    padded = [] if one_class(label_N) else list(padded_aucs(videos).values())
+    own = {video: auc(*pair) for video, pair in videos.items()} if own is None else own
+    defined = [value for value in own.values() if value is not None]
+    padded = [] if one_class(label_N) else list(padded_aucs(videos, own).values())
     return {
         "micro_auc": auc(label_N, score_N),
         "macro_auc": float(np.mean(padded)) if padded else None,
-        "mean_video_auc": float(np.mean(own)) if own else None,
+        "mean_video_auc": float(np.mean(defined)) if defined else None,
         "average_precision": average_precision(label_N, score_N),
         "equal_error_rate": equal_error_rate(label_N, score_N),
     }
@@ -70,14 +72,21 @@ def _pooled(videos: LabelledScores) -> tuple[Labels, Floats]:
     return label_N, np.concatenate([np.zeros(0), *(score_N for _, score_N in videos.values())])
 
 
-def padded_aucs(videos: LabelledScores) -> dict[str, float]:
-    """Return the AUC of each video with the padding that makes it defined; see :data:`PADDING`."""
+def padded_aucs(videos: LabelledScores, own: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the AUC of each video with the padding that makes it defined (:data:`PADDING`), from its ``own`` without."""
     scores = [score_N for _, score_N in videos.values() if len(score_N)]
     ends = (min(map(np.min, scores)), max(map(np.max, scores))) if scores else (0.0, 1.0)
-    return {
-        video: float(roc_auc_score(np.concatenate([label_N, [False, True]]), np.concatenate([score_N, ends])))
-        for video, (label_N, score_N) in videos.items()
-    }
+    return {video: _padded(label_N, score_N, own[video], *ends) for video, (label_N, score_N) in videos.items()}
+
+
+def _padded(label_N: Labels, score_N: Floats, own: float | None, lowest: float, highest: float) -> float:
+    """Add the pairs that the two padded frames make to those of the video; ties count half."""
+    anomalous, normal = score_N[label_N], score_N[~label_N]
+    above = (own or 0.0) * len(anomalous) * len(normal)
+    above += np.sum(anomalous > lowest) + np.sum(anomalous == lowest) / 2
+    above += np.sum(normal < highest) + np.sum(normal == highest) / 2
+    above += 1.0 if lowest < highest else 0.5
+    return float(above / ((len(anomalous) + 1) * (len(normal) + 1)))
 
 
 def per_video(videos: LabelledScores) -> dict[str, dict[str, Any]]:

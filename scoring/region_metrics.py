@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import auc as area_under
 
-from pipeline.contract import DataError
 from scoring.bootstrap import bootstrap
+from scoring.region_boxes import Detections, Tracks, check_detections, check_frames, no_tracks, overlap
+
+__all__ = ["ALPHA", "BETA", "Curve", "Detections", "Ties", "Tracks", "match", "no_tracks", "overlap", "region_metrics"]
 
 Ties = Literal["keep", "collapse"]
 """keep: each detection is a threshold of its own, as in the reference program, so that the order of equal scores matters;
@@ -23,33 +25,6 @@ ALPHA = 0.1  # share of the regions of a track that must be found
 BETA = 0.1  # intersection over union from which a detection finds a region
 MOST_FALSE = 1.0  # false detections per frame up to which the area counts
 PAIRS_AT_ONCE = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tracks:
-    """The true regions of one video, in any order.
-
-    ``box_R4`` holds x1, y1, x2, y2 in pixels of the original frame, 0-based, the last row and column included.
-    """
-
-    track_R: NDArray[np.int64]
-    frame_R: NDArray[np.int64]
-    box_R4: NDArray[np.float64]
-
-
-def no_tracks() -> Tracks:
-    """Return the true regions of a normal video."""
-    return Tracks(track_R=np.zeros(0, np.int64), frame_R=np.zeros(0, np.int64), box_R4=np.zeros((0, 4)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detections:
-    """The regions that a detector reports in one video; boxes as in :class:`Tracks`, higher score = more abnormal."""
-
-    frame_D: NDArray[np.int64]
-    box_D4: NDArray[np.float64]
-    score_D: NDArray[np.float64]
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,31 +48,40 @@ class Curve:
 
         ``weight_V`` counts each video that often, of which ``num_frames`` is then the weighted number of frames too.
         """
-        false_D = np.cumsum(_weights(self.video_D, weight_V) * self.false_D) / num_frames
-        kept_D = self.last_of_tie_D & (false_D <= MOST_FALSE)
-        region = self._found(self.found_region_G, _weights(self.video_G, weight_V))
-        track = self._found(self.found_track_K, _weights(self.video_K, weight_V))
-        return _area(false_D, region, kept_D), _area(false_D, track, kept_D)
-
-    def _found(self, found: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Return the share that is found after each detection, (D,); None if nothing can be found."""
-        total = weight.sum()
-        if not total:
-            return None
-        count = np.bincount(found, weight, len(self.video_D) + 2)
-        return np.asarray(np.cumsum(count[1:-1]) / total)
+        false_D = np.cumsum(_weighted(self.false_D, self.video_D, weight_V)) / num_frames
+        reach = int(np.searchsorted(false_D, MOST_FALSE, "right"))  # detections that lie within the area
+        end_K = np.flatnonzero(self.last_of_tie_D[:reach])
+        x = np.concatenate([[0.0], false_D[end_K], [MOST_FALSE]])
+        shares = (
+            _found_share(self.found_region_G, self.video_G, weight_V, reach),
+            _found_share(self.found_track_K, self.video_K, weight_V, reach),
+        )
+        region, track = (None if share_D is None else _area(x, share_D[end_K]) for share_D in shares)
+        return region, track
 
 
-def _weights(video_N: NDArray[np.int64], weight_V: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    return np.ones(len(video_N)) if weight_V is None else weight_V[video_N]
+def _weighted(
+    value_N: NDArray[Any], video_N: NDArray[np.int64], weight_V: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    return value_N.astype(np.float64) if weight_V is None else value_N * weight_V[video_N]
 
 
-def _area(false_D: NDArray[np.float64], share_D: NDArray[np.float64] | None, kept_D: NDArray[np.bool_]) -> float | None:
-    """Return the area by trapezoids from (0, 0), held flat from the last point up to one false detection per frame."""
-    if share_D is None:
+def _found_share(
+    found_N: NDArray[np.int64], video_N: NDArray[np.int64], weight_V: NDArray[np.float64] | None, reach: int
+) -> NDArray[np.float64] | None:
+    """Return the share that is found after each of the first ``reach`` detections; None if nothing can be found."""
+    weight_N = _weighted(np.ones(len(found_N)), video_N, weight_V)
+    total = weight_N.sum()
+    if not total:
         return None
-    x, y = np.append(0.0, false_D[kept_D]), np.append(0.0, share_D[kept_D])
-    return float(area_under(np.append(x, MOST_FALSE), np.append(y, y[-1])))
+    count = np.bincount(np.minimum(found_N, reach + 1), weight_N, reach + 2)
+    return np.asarray(np.cumsum(count[1:-1]) / total)
+
+
+def _area(x: NDArray[np.float64], share_K: NDArray[np.float64]) -> float:
+    """Return the area by trapezoids from (0, 0), held flat from the last point up to one false detection per frame."""
+    y = np.concatenate([[0.0], share_K, share_K[-1:] if len(share_K) else [0.0]])
+    return float(area_under(x, y))
 
 
 def match(tracks: Mapping[str, Tracks], detections: Mapping[str, Detections], *, ties: Ties = "keep") -> Curve:
@@ -163,18 +147,6 @@ def _pieces(count_D: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return np.split(np.arange(len(count_D)), np.flatnonzero(np.diff(piece_D)) + 1) if len(count_D) else []
 
 
-def overlap(first_P4: NDArray[np.float64], second_P4: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the intersection over union of pairs of boxes x1, y1, x2, y2, the last row and column included; (P,)."""
-    low_P2 = np.maximum(first_P4[:, :2], second_P4[:, :2])
-    side_P2 = np.maximum(np.minimum(first_P4[:, 2:], second_P4[:, 2:]) - low_P2 + 1, 0)
-    shared_P = side_P2.prod(axis=1)
-    return np.asarray(shared_P / (_areas(first_P4) + _areas(second_P4) - shared_P))
-
-
-def _areas(box_P4: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((box_P4[:, 2:] - box_P4[:, :2] + 1).prod(axis=1))
-
-
 def _found_tracks(track_R: NDArray[np.int64], found_R: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return after how many detections ALPHA of the regions of each track are found, (K,)."""
     order_R = np.lexsort((found_R, track_R))
@@ -191,24 +163,6 @@ def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 def _places(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return which part each element of the joined parts comes from."""
     return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-
-
-def check_detections(tracks: Mapping[str, Tracks], detections: Mapping[str, Detections]) -> None:
-    """Raise DataError for detections in a video that is not in ``tracks``, or with a score or box that is not finite."""
-    strange = [video for video in detections if video not in tracks]
-    if strange:
-        raise DataError(
-            f"video {strange[0]}: expected detections in the {len(tracks)} videos with tracks, found "
-            f"{len(detections[strange[0]].score_D)} in one without; a normal video has an empty track file "
-            f"({len(strange)} such of {len(detections)} videos with detections)"
-        )
-    for video, part in detections.items():
-        bad_D = np.flatnonzero(~(np.isfinite(part.score_D) & np.isfinite(part.box_D4).all(axis=1)))
-        if len(bad_D):
-            raise DataError(
-                f"video {video}: expected finite boxes and scores, found {len(bad_D)} of {len(part.score_D)} detections "
-                f"that are not, first in frame {part.frame_D[bad_D[0]]}"
-            )
 
 
 def region_metrics(
@@ -261,18 +215,3 @@ def _areas_of_sample(
 ) -> dict[str, NDArray[np.float64]]:
     areas = curve.areas(float(weight_V @ frames_V), weight_V)
     return {name: np.array([np.nan if area is None else area]) for name, area in zip(("rbdc", "tbdc"), areas, strict=True)}
-
-
-def check_frames(
-    tracks: Mapping[str, Tracks], detections: Mapping[str, Detections], num_frames: int | Mapping[str, int]
-) -> None:
-    """Raise DataError for a true or detected region in a frame that its video does not have."""
-    for what, table in (("tracks", tracks), ("detections", detections)):
-        for video, part in table.items():
-            frame_N = part.frame_R if isinstance(part, Tracks) else part.frame_D
-            frames = num_frames if isinstance(num_frames, int) else num_frames[video]
-            if len(frame_N) and not 0 <= frame_N.min() <= frame_N.max() < frames:
-                raise DataError(
-                    f"video {video}: expected {what} in frames 0 to {frames - 1}, found frames {frame_N.min()} to "
-                    f"{frame_N.max()}; frames are counted from 0 in each video"
-                )

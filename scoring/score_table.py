@@ -44,7 +44,9 @@ def frame_metrics(table: ScoreTable, main: str, *, samples: int = SAMPLES) -> di
         intervals = auc_intervals(videos, samples=samples)
         if name == main:
             intervals |= rate_intervals(videos, samples=samples)
-        found[name] = {**overall(videos), "intervals": intervals, "per_video": per_video(videos)}
+        each = per_video(videos)
+        own = {video: value["auc"] for video, value in each.items()}
+        found[name] = {**overall(videos, own), "intervals": intervals, "per_video": each}
     return found
 
 

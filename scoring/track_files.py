@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError
-from scoring.region_metrics import Detections, Tracks
+from scoring.region_boxes import Detections, Tracks
 
 SUFFIXES = (".txt", ".csv")
 BOX_COLUMNS = ("track", "frame", "x1", "y1", "x2", "y2")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError
-from scoring.region_metrics import Tracks
+from scoring.region_boxes import Tracks
 from scoring.track_files import make_tracks, read_rows
 
 SUFFIX = "_annotations"

@@ -56,8 +56,27 @@ def test_macro_auc_pads_each_video_with_the_lowest_and_the_highest_score_of_all(
     }
     mixed = 3 / 4  # of (0, 0), (0, 0.4), (1, 0.2), (1, 1): one pair of four is in the wrong order
     normal = (1 + 0.5 + 1) / 3  # 0 below 1, 1 beside 1, 0 below 1
-    assert padded_aucs(videos) == {"mixed": pytest.approx(mixed), "normal": pytest.approx(normal)}
+    found = padded_aucs(videos, {"mixed": 0.0, "normal": None})
+    assert found == {"mixed": pytest.approx(mixed), "normal": pytest.approx(normal)}
     assert overall(videos)["macro_auc"] == pytest.approx((mixed + normal) / 2)
+
+
+@given(st.lists(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=9), min_size=1, max_size=4))
+def test_macro_auc_is_the_mean_auc_of_videos_with_two_more_frames(drawn: list[list[tuple[bool, int]]]) -> None:
+    videos = {
+        str(number): (np.array([label for label, _ in frames]), np.array([float(score) for _, score in frames]))
+        for number, frames in enumerate(drawn)
+    }
+    every = np.concatenate([score_N for _, score_N in videos.values()])
+    longer = [
+        auc(np.append(label_N, [False, True]), np.append(score_N, [every.min(), every.max()]))
+        for label_N, score_N in videos.values()
+    ]
+    expected = np.mean([value for value in longer if value is not None])
+    found = overall(videos)["macro_auc"]
+    assert found is None if one_class(np.concatenate([label_N for label_N, _ in videos.values()])) else found == (
+        pytest.approx(expected)
+    )
 
 
 def test_without_padding_only_videos_of_both_classes_count() -> None:
