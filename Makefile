@@ -4,7 +4,7 @@ CONFIG ?= configs/demo.toml
 BIN := .venv/bin
 STAGES := frames flows masks inpaint features train eval
 
-.PHONY: install demo $(STAGES) status lint test clean
+.PHONY: install demo $(STAGES) report status lint test clean
 
 install: .venv/installed
 
@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/stpa data synth --config configs/demo.toml
 	for stage in flows inpaint features train eval; do $(BIN)/stpa $$stage --config configs/demo.toml || exit; done
 
-$(STAGES) status: install
+$(STAGES) report status: install
 	$(BIN)/stpa $@ --config $(CONFIG)
 
 lint: install

@@ -102,10 +102,43 @@ def test_a_picture_and_a_table_are_left(street: Path) -> None:
     assert "fused" in (folders[0] / "table.txt").read_text()
 
 
+def test_a_report_of_it_is_one_file_with_every_frame(street: Path) -> None:
+    told = stpa(street, "report", "-o", "seen/r.html").stdout
+    assert "every frame of 3 test videos" in told
+    page = (street / "seen" / "r.html").read_text(encoding="utf-8")
+    for video in range(3):
+        pictures = page.partition(f'id="frame-{video}">')[2].partition("</script>")[0]
+        assert len(pictures.split("\n")) == 64
+    for part in ("deployment", "flow p99 smoothed", "spatial pseudo-anomaly", "temporal pseudo-anomaly", "train-"):
+        assert part in page
+
+
 def test_a_second_eval_does_no_work_and_says_so(street: Path) -> None:
     again = stpa(street, "eval", "--json")
     assert "eval: nothing to do" in again.stderr
     assert again.stdout == (street / "results.json").read_text()
+
+
+def test_what_each_part_is_worth_is_told_from_stored_scores(street: Path) -> None:
+    told = stpa(street, "eval", "--ablate", "--json")
+    assert "eval: nothing to do" in told.stderr
+    results, found = json.loads((street / "results.json").read_text()), json.loads(told.stdout)
+    assert found["artifact"] == results["artifact"]
+    for protocol, part in found["protocols"].items():
+        rows = {row["name"]: row for row in part["rows"]}
+        assert rows["fused"]["micro_auc"] == results["protocols"][protocol]["fused"]["micro_auc"]
+        assert {f"without {name}" for name in results["protocols"][protocol]["fusion_weights"]} <= set(rows)
+    assert "weights by labels, region *" in stpa(street, "eval", "--ablate").stdout
+
+
+def test_regions_are_left_as_files_that_can_be_compared_with_tracks(street: Path) -> None:
+    deployment = json.loads((street / "results.json").read_text())["protocols"]["deployment"]
+    assert deployment["threshold"] > 0
+    assert deployment["regions"]["detections"] > 0
+    (files,) = street.glob("cache/street/eval-*/data-*/regions")
+    words = ("regions", "street/labels/tracks", str(files), "--num-frames", str(3 * 64), "--json")
+    done = subprocess.run(command(*words), cwd=street, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["detections"] == deployment["regions"]["detections"]
 
 
 def test_status_knows_that_all_is_fresh_and_what_a_changed_setting_would_cost(street: Path) -> None:

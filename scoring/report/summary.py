@@ -38,7 +38,7 @@ def _card(name: str, evaluation: Evaluation) -> Markup:
 
 def _interval(protocol: Mapping[str, Any]) -> str:
     found = protocol[FUSED].get("intervals", {}).get("micro_auc")
-    return f", {found[0]:.2f} to {found[1]:.2f} in 95 % of draws of the videos" if found else ""
+    return f" (95 % interval {found[0]:.2f} to {found[1]:.2f})" if found else ""
 
 
 def _margin(protocol: Mapping[str, Any]) -> list[Text]:

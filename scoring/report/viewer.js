@@ -132,6 +132,7 @@ async function showPictures() {
   const note = shown.frame === shownFrame() ? "" : ` (pictures: frame ${shown.frame}, the nearest kept)`;
   byId("readout").dataset.pictures = note;
   for (const node of byId("readout").querySelectorAll(".nearest")) node.textContent = note;
+  document.documentElement.dataset.milliseconds ??= String(performance.now()); // since the page was asked for
   document.documentElement.dataset.ready = `${shown.video}-${shown.frame}`;
   for (const step of [1, 2, 3]) prefetch(shown.video, shownFrame() + step);
 }
