@@ -14,6 +14,7 @@ COMMANDS = {
     "features": "pipeline.cli",
     "train": "trainer.cli",
     "eval": "scoring.cli",
+    "score": "scoring.live.command",
     "regions": "scoring.regions_cli",
     "report": "scoring.report.command",
     "status": "pipeline.cli",
