@@ -99,9 +99,10 @@ def main() -> None:
 def timed(what: str, function: object) -> None:
     """Call a function and print how long it took."""
     assert callable(function)
-    start = time.perf_counter()
+    start, start_processor = time.perf_counter(), time.process_time()
     function()
-    print(f"{what:34} {time.perf_counter() - start:6.2f} s", flush=True)
+    seconds, processor = time.perf_counter() - start, time.process_time() - start_processor
+    print(f"{what:34} {seconds:6.2f} s ({processor:.2f} s of processor time)", flush=True)
 
 
 if __name__ == "__main__":

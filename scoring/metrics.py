@@ -21,6 +21,15 @@ def auc(label_N: Labels, score_N: Floats) -> float | None:
     return None if one_class(label_N) else float(roc_auc_score(label_N, score_N))
 
 
+def video_auc(label_N: Labels, score_N: Floats) -> float | None:
+    """Return the same by counting pairs: of one video, scikit-learn checks its arguments for longer than that takes."""
+    if one_class(label_N):
+        return None
+    normal_M, anomalous_P = np.sort(score_N[~label_N]), score_N[label_N]
+    below_P = np.searchsorted(normal_M, anomalous_P, "left") + np.searchsorted(normal_M, anomalous_P, "right")
+    return float(below_P.sum() / (2 * len(normal_M) * len(anomalous_P)))
+
+
 def average_precision(label_N: Labels, score_N: Floats) -> float | None:
     """Return the mean precision over the anomalous frames, in order of score; None unless both classes are there."""
     return None if one_class(label_N) else float(average_precision_score(label_N, score_N))
@@ -50,7 +59,7 @@ def overall(videos: LabelledScores, own: Mapping[str, float | None] | None = Non
     ``own`` is the AUC of each video, where it is known already.
     """
     label_N, score_N = _pooled(videos)
-    own = {video: auc(*pair) for video, pair in videos.items()} if own is None else own
+    own = {video: video_auc(*pair) for video, pair in videos.items()} if own is None else own
     defined = [value for value in own.values() if value is not None]
     padded = [] if one_class(label_N) else list(padded_aucs(videos, own).values())
     return {
@@ -95,7 +104,7 @@ def per_video(videos: LabelledScores) -> dict[str, dict[str, Any]]:
 
 
 def _one_video(label_N: Labels, score_N: Floats) -> dict[str, Any]:
-    result: dict[str, Any] = {"auc": auc(label_N, score_N)}
+    result: dict[str, Any] = {"auc": video_auc(label_N, score_N)}
     if one_class(label_N):
         result["undefined"] = "every frame is anomalous" if len(label_N) and label_N.all() else "every frame is normal"
     return result

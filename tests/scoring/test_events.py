@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.events import Counted, count_events, event_metrics, runs
@@ -78,6 +78,7 @@ def test_without_events_or_detections_delays_are_undefined() -> None:
     assert event_metrics({"c": VIDEOS["c"]}, 0.5, {"c": 25.0})["false_alarms_per_hour"] is None
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=40), st.integers(0, 5))
 def test_raising_the_threshold_never_finds_more(frames: list[tuple[bool, int]], threshold: int) -> None:
     label_N = np.array([label for label, _ in frames], np.bool_)
@@ -88,6 +89,7 @@ def test_raising_the_threshold_never_finds_more(frames: list[tuple[bool, int]], 
     assert high.found_frames <= low.found_frames
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.booleans(), max_size=30))
 def test_runs_cover_exactly_the_flags(values: list[bool]) -> None:
     flag_N = np.array(values, np.bool_)

@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.metrics import auc, average_precision, equal_error_rate, one_class, overall, padded_aucs, per_video
+from scoring.metrics import (
+    auc,
+    average_precision,
+    equal_error_rate,
+    one_class,
+    overall,
+    padded_aucs,
+    per_video,
+    video_auc,
+)
 
 LABEL = np.array([False, False, True, True])
 SCORE = np.array([0.1, 0.4, 0.35, 0.8])
@@ -61,6 +70,7 @@ def test_macro_auc_pads_each_video_with_the_lowest_and_the_highest_score_of_all(
     assert overall(videos)["macro_auc"] == pytest.approx((mixed + normal) / 2)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=9), min_size=1, max_size=4))
 def test_macro_auc_is_the_mean_auc_of_videos_with_two_more_frames(drawn: list[list[tuple[bool, int]]]) -> None:
     videos = {
@@ -84,12 +94,14 @@ def test_without_padding_only_videos_of_both_classes_count() -> None:
     assert overall(videos)["mean_video_auc"] == pytest.approx(3 / 4)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(st.booleans(), st.integers(-9, 9)), min_size=2, max_size=30))
 def test_metrics_depend_on_the_order_of_scores_alone(frames: list[tuple[bool, int]]) -> None:
     label_N, score_N = np.array([label for label, _ in frames]), np.array([float(score) for _, score in frames])
     assert overall({"v": (label_N, score_N)}) == pytest.approx(overall({"v": (label_N, np.exp(score_N / 3) - 7)}))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(st.booleans(), st.integers(-9, 9)), min_size=2, max_size=30))
 def test_turning_scores_over_turns_auc_and_error_rate_over(frames: list[tuple[bool, int]]) -> None:
     label_N, score_N = np.array([label for label, _ in frames]), np.array([float(score) for _, score in frames])
@@ -103,13 +115,16 @@ def test_turning_scores_over_turns_auc_and_error_rate_over(frames: list[tuple[bo
     assert back == pytest.approx(1 - there)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(st.booleans(), st.integers(-50, 50)), min_size=2, max_size=40))
 def test_auc_equals_its_definition_by_counting_pairs(frames: list[tuple[bool, int]]) -> None:
     label_N, score_N = np.array([label for label, _ in frames]), np.array([float(score) for _, score in frames])
     above, below = score_N[label_N], score_N[~label_N]
     if not len(above) or not len(below):
         assert auc(label_N, score_N) is None
+        assert video_auc(label_N, score_N) is None
         return
     difference = above[:, None] - below[None, :]
     expected = (np.sum(difference > 0) + 0.5 * np.sum(difference == 0)) / difference.size
     assert auc(label_N, score_N) == pytest.approx(float(expected))
+    assert video_auc(label_N, score_N) == pytest.approx(float(expected))
