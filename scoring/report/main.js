@@ -4,11 +4,12 @@ function address(video, frame) {
   return `#video-${video}-frame-${frame}`;
 }
 
-function followAddress() {
+// The place that the address names, as far as it exists.
+function addressed() {
   const found = /^#video-(\d+)-frame-(\d+)$/.exec(location.hash);
-  if (!found) return false;
-  goTo(Number(found[1]), Number(found[2]));
-  return true;
+  if (!found) return null;
+  const video = Math.min(Number(found[1]), page.videos.length - 1);
+  return { video, frame: Math.min(Number(found[2]), page.videos[video].frames - 1) };
 }
 
 function makeControls() {
@@ -53,7 +54,8 @@ onChange((before) => {
   }
 });
 addEventListener("hashchange", () => {
-  if (followAddress()) byId("videos").scrollIntoView({ block: "start" });
+  const place = addressed();
+  if (place) openMoment(place.video, place.frame);
 });
 
 function openMoment(video, frame) {
@@ -63,8 +65,7 @@ function openMoment(video, frame) {
 }
 
 function firstLook() {
-  Object.assign(state, page.first);
-  followAddress();
+  Object.assign(state, page.first, addressed());
   makeControls();
   showControls();
   drawTimeline();

@@ -120,6 +120,17 @@ def test_it_opens_at_the_highest_true_anomaly(window: Browser, page: Path) -> No
     assert "truly anomalous" in window.find("#readout").text
 
 
+def test_an_address_opens_its_frame_and_one_that_does_not_exist_the_last(window: Browser, page: Path) -> None:
+    window.open(page)
+    for address, video, frame in (("0-frame-7", 0, 7), ("2-frame-9", 2, 9), ("8-frame-99", 2, FRAMES - 1)):
+        window.driver.get("about:blank")
+        window.driver.get(f"{page.as_uri()}#video-{address}")
+        window.wait(READY, f"{video}-{frame}")
+        assert shown(window) == frame
+        assert window.find("#timeline").get_attribute("aria-valuenow") == str(frame)
+    assert window.log("browser") == []
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 def test_clicking_the_timeline_shows_that_frame(window: Browser, page: Path, width: int) -> None:
     window.open(page, width=width)
@@ -311,6 +322,8 @@ def test_of_a_long_video_the_nearest_frame_that_was_kept_is_shown_and_said(windo
         window.run("location.hash = arguments[0]", f"#video-0-frame-{frame}")
         window.wait("return document.getElementById('timeline').getAttribute('aria-valuenow') === arguments[0]", str(frame))
         distance = min(abs(frame - one) for one in kept)
-        window.wait("return document.querySelector('.nearest').textContent.length > 0 === arguments[0]", distance > 0)
+        nearest = [f"0-{one}" for one in kept if abs(frame - one) == distance]
+        window.wait("return arguments[0].includes(document.documentElement.dataset.ready)", nearest)
         assert abs(shown(window) - frame) == distance
+        assert bool(window.find(".nearest").text) == (distance > 0)
     assert f"One frame in {step}" in window.find("#explained").text
