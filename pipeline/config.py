@@ -173,6 +173,10 @@ class TrainSettings(Section):
     """Pixels per frame that map to 1; none = twice the 99.9th percentile of magnitude in the training flow."""
     discriminator_epochs: Annotated[int, Field(ge=0)] = 30
     """Passes over the features; 0 = no discriminator, so no semantic indicator."""
+    objects: bool = True
+    """Judge every object by those of normal video at its place: its size, shape and motion. Needs a fixed camera."""
+    object_area: Annotated[float, Field(gt=0, lt=1)] = 0.0004
+    """Share of the frame that an object covers at least."""
     calibration_windows: Annotated[int, Field(ge=16)] = 512
     """Windows of normal training video, drawn by the seed, from which errors at each place are learnt."""
     region_sigma: Annotated[float, Field(ge=0, le=0.5)] = 0.06

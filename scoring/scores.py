@@ -15,6 +15,8 @@ Pooling = Literal["region", "frame"]
 Scores = dict[str, NDArray[np.float64]]
 
 FUSED = "fused"
+POOLED = ("spatial", "temporal")
+"""Indicators that are maps of errors, of which one number per frame has to be made."""
 SMALLEST_MSE = 1e-12  # 120 dB: a perfect reconstruction has no finite PSNR
 
 
@@ -38,8 +40,8 @@ class ProtocolScores:
 
 
 def raw_name(indicator: str, pooling: Pooling) -> str:
-    """Return the name, in raw and z, of an indicator (spatial, temporal, semantic) under a pooling."""
-    return indicator if indicator == "semantic" else f"{indicator}_{pooling}"
+    """Return the name, in raw and z, of an indicator under a pooling; only maps of errors are pooled."""
+    return f"{indicator}_{pooling}" if indicator in POOLED else indicator
 
 
 def bundle_name(raw: str) -> str:
@@ -52,7 +54,7 @@ def score_names(indicators: tuple[str, ...], pooling: Pooling) -> dict[str, str]
     """Return score name -> raw name: plain names stand for the chosen pooling, the other one keeps its suffix."""
     other: Pooling = "frame" if pooling == "region" else "region"
     names = {indicator: raw_name(indicator, pooling) for indicator in indicators}
-    return names | {raw_name(name, other): raw_name(name, other) for name in indicators if name != "semantic"}
+    return names | {raw_name(name, other): raw_name(name, other) for name in indicators if name in POOLED}
 
 
 def score_video(

@@ -1,8 +1,9 @@
-"""The model bundle: what training leaves behind and scoring needs, in five safetensors files and one JSON file.
+"""The model bundle: what training leaves behind and scoring needs, in six safetensors files and one JSON file.
 
 spatial.safetensors        the autoencoder of frames
 temporal.safetensors       the autoencoder of flow
 discriminator.safetensors  normal against spatial pseudo-anomaly, on frame features (absent where it was left out)
+objects.safetensors        the empty scenes and the objects that are normal in them (absent where that was left out)
 calibration.safetensors    what normal training windows measure: per place, and per indicator and tap
 windows.safetensors        what such windows would measure as new video: thresholds (a bundle from elsewhere has none)
 bundle.json                settings, frame size, flow scale, losses, versions
@@ -39,6 +40,8 @@ from trainer.indicators import (
     window_errors,
 )
 from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, reduce_pictures, to_channels
+from trainer.objects import over_window
+from trainer.scenes import ObjectModel
 from trainer.threshold import NormalWindows
 
 __all__ = ["Bundle", "BundleError", "BundleInfo", "Measurement", "Tap", "TapValues", "load_bundle", "save_bundle"]
@@ -96,6 +99,7 @@ class Bundle:
     calibration: Calibration
     device: torch.device
     windows: NormalWindows = field(default_factory=NormalWindows)
+    objects: ObjectModel | None = None
 
     @property
     def precision(self) -> Precision:
@@ -105,7 +109,8 @@ class Bundle:
     @property
     def indicators(self) -> tuple[str, ...]:
         """Names that are to be fused; the ``_frame_mse`` values stand in for the first two when pooling by frame."""
-        return ("spatial", "temporal") if self.discriminator is None else ("spatial", "temporal", "semantic")
+        there = {"semantic": self.discriminator is not None, "objects": self.objects is not None}
+        return ("spatial", "temporal", *(name for name, present in there.items() if present))
 
     def measure(
         self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None = None, *, batch_size: int = 8
@@ -130,6 +135,7 @@ class Bundle:
         logit_T = None
         if self.discriminator is not None and feature_TD is not None:
             logit_T = self.discriminator.logits(feature_TD)
+        objects = None if self.objects is None else self.objects.judge(frames_THWC, flow_T2HW)
         taps: dict[Tap, TapValues] = {}
         for tap in TAPS:
             frame_index_N = scored_frames(tap, len(frames_THWC))
@@ -137,13 +143,15 @@ class Bundle:
             values = {name: value_T[rows] for part in (spatial, temporal) for name, value_T in part[tap].values.items()}
             if logit_T is not None:
                 values["semantic"] = logit_T[frame_index_N]
+            if objects is not None:
+                values["objects"] = over_window(objects.worst(), frame_index_N, TAPS[tap])
             taps[tap] = TapValues(
                 frame_index_N=frame_index_N,
                 values=values,
                 spatial_map_Nhw=spatial[tap].map_Nhw[rows],
                 temporal_map_Nhw=temporal[tap].map_Nhw[rows],
             )
-        return Measurement(taps=taps)
+        return Measurement(taps=taps, objects=objects)
 
     def calibrate(self, tap: Tap, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return z = (x - mean) / std against normal training windows; errors on a log scale, as PSNR is.
@@ -213,6 +221,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     _save(folder / "temporal.safetensors", bundle.temporal.state_dict())
     if bundle.discriminator is not None:
         _save(folder / "discriminator.safetensors", bundle.discriminator.state_dict())
+    if bundle.objects is not None:
+        _save(folder / "objects.safetensors", bundle.objects.tensors())
     _save(folder / "calibration.safetensors", bundle.calibration.tensors())
     if bundle.windows.values:
         _save(folder / "windows.safetensors", bundle.windows.tensors())
@@ -241,6 +251,7 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
     if info.feature_length is not None:
         discriminator = Discriminator(features=info.feature_length)
         _fill(discriminator, folder / "discriminator.safetensors")
+    objects = _load_objects(folder / "objects.safetensors") if info.settings.objects else None
     path = folder / "calibration.safetensors"
     try:
         calibration = Calibration.from_tensors(_load(path), info.settings, (info.height, info.width))
@@ -251,7 +262,13 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
     path = folder / "windows.safetensors"
     windows = NormalWindows.from_tensors(_load(path) if path.exists() else {})
     return Bundle(
-        info=info, discriminator=discriminator, calibration=calibration, device=device, windows=windows, **networks
+        info=info,
+        discriminator=discriminator,
+        objects=objects,
+        calibration=calibration,
+        device=device,
+        windows=windows,
+        **networks,
     )
 
 
@@ -267,6 +284,13 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise BundleError(
             f"{path}: expected a safetensors file of a bundle, cannot read it ({error}); train again"
         ) from error
+
+
+def _load_objects(path: Path) -> ObjectModel:
+    try:
+        return ObjectModel.from_tensors(_load(path))
+    except KeyError as error:
+        raise BundleError(f"{path}: expected a tensor {error}, found none; train again") from error
 
 
 def _load_info(path: Path) -> BundleInfo:

@@ -133,8 +133,17 @@ class Calibration:
         return cls(pooling=pooling, statistics=statistics, separation=separation)
 
 
-def calibrate(samples: Mapping[Network, Sample], logits: Logits | None, settings: TrainSettings) -> Calibration:
-    """Learn the yardstick from normal windows and frames, and each indicator's worth from pseudo-anomalous ones."""
+def calibrate(
+    samples: Mapping[Network, Sample],
+    logits: Logits | None,
+    settings: TrainSettings,
+    objects_W: NDArray[np.float64] | None = None,
+) -> Calibration:
+    """Learn the yardstick from normal windows and frames, and each indicator's worth from pseudo-anomalous ones.
+
+    ``objects_W`` are the values of the objects indicator on normal windows of videos that it had not seen. What it is worth
+    stays unknown: pseudo-anomalies change what an autoencoder sees of an object, not which objects there are.
+    """
     pooling: dict[tuple[Network, Tap], RegionPooling] = {}
     statistics: dict[tuple[Tap, str], Statistics] = {}
     separation: dict[tuple[Tap, str], float] = {}
@@ -150,6 +159,10 @@ def calibrate(samples: Mapping[Network, Sample], logits: Logits | None, settings
         for tap in TAPS:
             statistics[tap, "semantic"] = describe("semantic", logits.normal_N)
             separation[tap, "semantic"] = auc(logits.normal_N, logits.pseudo_P)
+    if objects_W is not None:
+        for tap in TAPS:
+            statistics[tap, "objects"] = describe("objects", objects_W)
+            separation[tap, "objects"] = float("nan")
     return Calibration(pooling=pooling, statistics=statistics, separation=separation)
 
 
@@ -185,8 +198,8 @@ def pool(network: Network, errors: Errors, pooling: RegionPooling) -> Pooled:
 
 
 def to_scale(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return values as z-scores count them: logarithms of errors (as PSNR is), logits as they are."""
-    if name == "semantic":
+    """Return values as z-scores count them: logarithms of errors (as PSNR is), the others as they are."""
+    if not name.startswith(NETWORKS):
         return values
     scaled: NDArray[np.float64] = np.log10(np.maximum(values, SMALLEST_ERROR))
     return scaled

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.config import CLIP_FRAMES
 from trainer.devices import Precision, autocast
+from trainer.objects import FrameObjects
 
 Tap = Literal["centre", "last"]
 TAPS: dict[Tap, int] = {"centre": 8, "last": CLIP_FRAMES - 1}
@@ -29,7 +30,8 @@ class TapValues:
     ``frame_index_N`` int64: which frame of the video each row belongs to: 8..T-8 for ``centre``, 0..T-1 for ``last``.
     ``values`` float64, higher = more abnormal: ``spatial``, ``temporal`` (errors pooled per region, relative to what
     training shows at that place), ``spatial_frame_mse``, ``temporal_frame_mse`` (mean over the whole frame, on -1..1),
-    ``semantic`` (logit of the discriminator; absent where the bundle has none).
+    ``semantic`` (logit of the discriminator) and ``objects`` (score of the most unusual object of each frame, mean over the
+    window), both absent where the bundle has none.
     ``spatial_map_Nhw``, ``temporal_map_Nhw`` float16: the maps that were pooled, one cell per 4 x 4 pixels.
     """
 
@@ -41,9 +43,10 @@ class TapValues:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a bundle measures on one video, at both taps."""
+    """What a bundle measures on one video, at both taps, and the objects in it (None where it does not judge them)."""
 
     taps: dict[Tap, TapValues]
+    objects: FrameObjects | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ the training did.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -61,11 +62,12 @@ def normal_windows(
     data: TrainingData,
     start_W: NDArray[np.int64],
     settings: TrainSettings,
+    window_values: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
 ) -> NormalWindows:
     """Measure the windows that start at ``start_W``, which are those of every sample, each as if its video were new.
 
     ``frame_values`` are those of indicators that judge single frames: (N,) of all training frames, by models that had not
-    seen the frame's video.
+    seen the frame's video; ``window_values`` (W,) those of indicators that judge whole windows.
     """
     fold_W = folds(start_W, data)
     values: dict[tuple[Tap, str], NDArray[np.float64]] = {}
@@ -75,6 +77,8 @@ def normal_windows(
             values |= {(tap, name): value_W for name, value_W in found.items()}
     for name, value_N in frame_values.items():
         values |= {(tap, name): value_N[start_W + index] for tap, index in TAPS.items()}
+    for name, value_W in window_values.items():
+        values |= {(tap, name): value_W for tap in TAPS}
     return NormalWindows(values=values)
 
 

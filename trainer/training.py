@@ -17,8 +17,10 @@ from trainer.devices import pick_device, usable_precision
 from trainer.discriminator import DiscriminatorData, DiscriminatorFit, fit_discriminator
 from trainer.fit import Fit, Signal, fit_autoencoder
 from trainer.normalise import normalise_flow, normalise_frames
+from trainer.objects import over_window
 from trainer.pseudo_anomalies import make_pseudo_anomalies
 from trainer.sample import measure_sample, sampled_windows
+from trainer.scenes import learn_objects
 from trainer.seeds import Seed
 from trainer.threshold import normal_windows
 
@@ -39,7 +41,10 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
     for name, signal in make_signals(data, settings).items():
         fits[name] = fit_autoencoder(signal, data, settings, device=device, report=report)
         samples[name] = measure_sample(fits[name].network, signal, data, settings, report)
+    start_W = sampled_windows(data, settings)
     frame_values = {} if discriminator is None else {"semantic": discriminator.held_out_normal_N}
+    objects, worst_N = learn_objects(inputs, settings, report) if settings.objects else (None, None)
+    objects_W = None if worst_N is None else over_window(worst_N, start_W, 0)
     return Bundle(
         info=BundleInfo(
             settings=settings,
@@ -53,8 +58,11 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
         spatial=fits["spatial"].network,
         temporal=fits["temporal"].network,
         discriminator=None if discriminator is None else discriminator.network,
-        calibration=calibrate(samples, None if discriminator is None else _logits(discriminator), settings),
-        windows=normal_windows(samples, frame_values, data, sampled_windows(data, settings), settings),
+        objects=objects,
+        calibration=calibrate(samples, None if discriminator is None else _logits(discriminator), settings, objects_W),
+        windows=normal_windows(
+            samples, frame_values, data, start_W, settings, {} if objects_W is None else {"objects": objects_W}
+        ),
         device=device,
     )
 

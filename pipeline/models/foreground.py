@@ -1,5 +1,6 @@
 """Which pixels of a frame differ from the empty scene: a background model of a fixed camera, without weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -57,6 +58,21 @@ def learn_background(frames_NHWC: Bytes) -> Background:
     return Background(empty_CHW=empty_CHW, noise_CHW=np.clip(noise_CHW, usual_C11, 3 * usual_C11).astype(np.float32))
 
 
+def merge_backgrounds(backgrounds: Sequence[Background]) -> Background:
+    """Return the empty scene that several videos of one camera have in common: the median, so that one may be wrong."""
+    empty_CHW = np.median([background.empty_CHW for background in backgrounds], axis=0)
+    noise_CHW = np.median([background.noise_CHW for background in backgrounds], axis=0)
+    return Background(empty_CHW=empty_CHW.astype(np.float32), noise_CHW=noise_CHW.astype(np.float32))
+
+
+def changed_share(background: Background, other: Background) -> float:
+    """Return in which share of the frame two empty scenes differ, 0..1; of the same camera hardly anywhere."""
+    if background.empty_CHW.shape != other.empty_CHW.shape:
+        return 1.0
+    difference_CHW, _ = _difference(background.empty_CHW, other.empty_CHW)
+    return float(((difference_CHW / other.noise_CHW).max(axis=0) > SURE).mean())
+
+
 def foreground(frame_HWC: Bytes, background: Background) -> Bools:
     """Return (H, W) bool, True where a frame (H, W, C) uint8 shows something that is not the empty scene.
 
@@ -71,6 +87,16 @@ def foreground(frame_HWC: Bytes, background: Background) -> Bools:
         score_HW[_shadow(opponent_CHW, expected_CHW, background.noise_CHW)] = 0
     beside_HW = cv2.dilate(score_HW, _NEIGHBOURS)
     return _hysteresis(score_HW > np.maximum(POSSIBLE, EDGE * beside_HW), score_HW > SURE)
+
+
+def whole_objects(foreground_HW: Bools, min_pixels: int) -> Bools:
+    """Join what lies a little apart, one above the other, as head, trunk and legs do, and drop specks."""
+    kernel = np.ones((2 * (len(foreground_HW) // 100) + 1, 1), np.uint8)
+    closed_HW = cv2.morphologyEx(foreground_HW.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+    count, labels_HW, stats, _ = cv2.connectedComponentsWithStats(closed_HW, connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= max(3, min_pixels // 4)
+    large[0] = False
+    return np.asarray(large[labels_HW], np.bool_) if count else foreground_HW
 
 
 def _opponent(frame_HWC: Bytes) -> NDArray[np.int16]:
@@ -94,8 +120,15 @@ def _densest_value(values_NCHW: NDArray[np.int16]) -> Floats:
 
 
 def _difference(opponent_CHW: Floats, empty_CHW: Floats) -> tuple[Floats, Floats]:
-    """Return the smoothed absolute difference, and the background in the light of this frame, both (C, H, W)."""
-    expected_CHW = empty_CHW * _light(opponent_CHW[0], empty_CHW[0])
+    """Return the smoothed absolute difference, and the background in the light of this frame, both (C, H, W).
+
+    Brightness changes by a factor. Colour shifts by a little as well, with the light and with each block of a compressed
+    picture: by so little that only a model this sensitive sees it, and then over half of the frame.
+    """
+    ratio_HW = np.asarray((opponent_CHW[0] + 1) / (empty_CHW[0] + 1), np.float32)
+    expected_CHW = empty_CHW * _coarse_median(ratio_HW)
+    for colour in range(1, len(expected_CHW)):
+        expected_CHW[colour] += _coarse_median(opponent_CHW[colour] - expected_CHW[colour])
     return _smoothed(np.abs(opponent_CHW - expected_CHW)), expected_CHW
 
 
@@ -103,16 +136,16 @@ def _smoothed(planes_CHW: Floats) -> Floats:
     return np.stack([cv2.GaussianBlur(plane_HW, (3, 3), 0.7) for plane_HW in planes_CHW])
 
 
-def _light(frame_HW: Floats, empty_HW: Floats) -> Floats:
-    """Return (H, W) float32, by how much the light changed: medians over coarse cells, which people do not move."""
-    height, width = frame_HW.shape
+def _coarse_median(plane_HW: Floats) -> Floats:
+    """Return (H, W) float32, what changed over large areas: medians over coarse cells, which people do not move."""
+    height, width = plane_HW.shape
     half = _CELL // 2
-    ratio_HW = (frame_HW[::2, ::2] + 1) / (empty_HW[::2, ::2] + 1)
-    rows, columns = ratio_HW.shape[0] // half, ratio_HW.shape[1] // half
-    cells = ratio_HW[: rows * half, : columns * half].reshape(rows, half, columns, half).transpose(0, 2, 1, 3)
-    gain = np.median(cells.reshape(rows, columns, -1), axis=-1).astype(np.float32)
-    gain = cv2.blur(cv2.medianBlur(gain, 5), (3, 3))
-    return np.asarray(cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    every_second_HW = plane_HW[::2, ::2]
+    rows, columns = every_second_HW.shape[0] // half, every_second_HW.shape[1] // half
+    cells = every_second_HW[: rows * half, : columns * half].reshape(rows, half, columns, half).transpose(0, 2, 1, 3)
+    coarse = np.median(cells.reshape(rows, columns, -1), axis=-1).astype(np.float32)
+    smooth = cv2.blur(cv2.medianBlur(coarse, 5), (3, 3))
+    return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _shadow(opponent_CHW: Floats, expected_CHW: Floats, noise_CHW: Floats) -> Bools:

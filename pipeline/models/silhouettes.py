@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import MasksSettings
-from pipeline.models.foreground import Bools, Bytes, Floats, foreground, learn_background
+from pipeline.models.foreground import Bools, Bytes, Floats, foreground, learn_background, whole_objects
 from pipeline.models.random_masks import random_objects
 from pipeline.models.tracking import Silhouette, Track, Tracker, cut_out, shifted
 
@@ -76,7 +76,7 @@ def find_tracks(read_frames: Reader, read_flow: Reader, frames: int, min_area: f
     min_pixels = max(4, round(min_area * height * width))
     tracker = Tracker(min_pixels)
     for frame_HWC, flow_2HW in _pairs(read_frames, read_flow, frames):
-        tracker.step(_cleaned(foreground(frame_HWC, background), min_pixels), flow_2HW)
+        tracker.step(whole_objects(foreground(frame_HWC, background), min_pixels), flow_2HW)
     return tracker.tracks
 
 
@@ -92,16 +92,6 @@ def _pairs(read_frames: Reader, read_flow: Reader, frames: int) -> Iterator[tupl
 
 def _bytes(frames_NHWC: NDArray[np.generic]) -> Bytes:
     return np.asarray(frames_NHWC, np.uint8)
-
-
-def _cleaned(foreground_HW: Bools, min_pixels: int) -> Bools:
-    """Join what lies a little apart, one above the other, as head, trunk and legs do, and drop specks."""
-    kernel = np.ones((2 * (len(foreground_HW) // 100) + 1, 1), np.uint8)
-    closed_HW = cv2.morphologyEx(foreground_HW.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
-    count, labels_HW, stats, _ = cv2.connectedComponentsWithStats(closed_HW, connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= max(3, min_pixels // 4)
-    large[0] = False
-    return np.asarray(large[labels_HW], np.bool_) if count else foreground_HW
 
 
 def usable_runs(tracks: list[Track], shape: tuple[int, int], settings: MasksSettings) -> list[_Run]:

@@ -19,7 +19,7 @@ class MasksStage(ShardStage):
     """Writes ``mask`` (T, H, W) bool, True = to be replaced, and ``object`` (T,) int32, which object it is, -1 = none."""
 
     name: ClassVar[str] = "masks"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     upstream: ClassVar[tuple[str, ...]] = ("frames", "flows")
     splits: ClassVar[tuple[Split, ...]] = ("train",)
 

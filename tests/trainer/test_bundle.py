@@ -19,6 +19,7 @@ FILES = (
     "spatial.safetensors",
     "temporal.safetensors",
     "discriminator.safetensors",
+    "objects.safetensors",
     "calibration.safetensors",
 )
 WINDOWS = "windows.safetensors"  # a bundle from elsewhere has none: no thresholds then
@@ -41,7 +42,7 @@ def test_a_stored_bundle_measures_bit_for_bit_the_same(trained: Bundle, folder: 
     video = stored(make_street("test", frames=24, seed=5))
     before, after = trained.measure(*video), load_bundle(folder, CPU).measure(*video)
     for tap, found in before.taps.items():
-        assert set(found.values) == {"spatial", "spatial_frame_mse", "temporal", "temporal_frame_mse", "semantic"}
+        assert set(found.values) == {"spatial", "spatial_frame_mse", "temporal", "temporal_frame_mse", "semantic", "objects"}
         again = after.taps[tap]
         for name, values in found.values.items():
             np.testing.assert_array_equal(again.values[name], values)
@@ -52,7 +53,7 @@ def test_a_stored_bundle_measures_bit_for_bit_the_same(trained: Bundle, folder: 
 def test_a_stored_bundle_keeps_what_is_known_of_it(trained: Bundle, folder: Path) -> None:
     again = load_bundle(folder, CPU)
     assert again.info == trained.info
-    assert again.indicators == ("spatial", "temporal", "semantic")
+    assert again.indicators == ("spatial", "temporal", "semantic", "objects")
     for name in again.indicators:
         assert again.fusion_weight("centre", name) == trained.fusion_weight("centre", name)
 

@@ -59,7 +59,7 @@ def test_without_discriminator_there_is_no_semantic_indicator_and_features_are_n
     inputs = make_training(1)
     for street in inputs.streets.values():
         del street.arrays["features-normal", "normal"], street.arrays["features", "spatial_pa"]
-    bundle = train(inputs, small_settings(epochs=0.2, discriminator_epochs=0), silent)
+    bundle = train(inputs, small_settings(epochs=0.2, discriminator_epochs=0, objects=False), silent)
     assert bundle.indicators == ("spatial", "temporal")
     street = make_street("test", frames=16, split="test")
     measured = bundle.measure(street.arrays["frames", "frames"], street.arrays["flows", "flow"])
