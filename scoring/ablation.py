@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from pipeline.contract import DataError
 from scoring.fusion import evidence, fuse, oracle_weights
-from scoring.metrics import LabelledScores, overall, pooled_auc
+from scoring.metrics import LabelledScores, overall
 from scoring.protocols import PROTOCOLS, Protocol
 from scoring.scores import FUSED, Pooling, raw_name, score_names
 from scoring.store import NO_LABEL, read_about, read_scores
@@ -136,12 +137,30 @@ def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
 
 
 def _oracle_row(stored: Stored, pooling: Pooling) -> dict[str, Any]:
-    def quality(weights: Mapping[str, float]) -> float:
-        return pooled_auc(stored.fused(weights, pooling)) or 0.0
-
     start = stored.weights_by(pooling)
-    weights = oracle_weights(start, quality) if stored.label else start
+    weights = oracle_weights(start, Quality(stored, pooling)) if stored.label else start
     return _row(f"weights by labels, {pooling}", "oracle", stored.fused(weights, pooling), pooling, weights, oracle=True)
+
+
+class Quality:
+    """The micro-AUC of fused scores by their weights, again and again: evidence is worked out once."""
+
+    def __init__(self, stored: Stored, pooling: Pooling) -> None:
+        self._protocol = stored.protocol
+        self._evidence = {
+            name: np.concatenate([evidence(z[raw_name(name, pooling)]) for z in stored.z.values()])
+            for name in stored.indicators
+        }
+        self._label_N = np.concatenate(list(stored.label.values()))
+        self._cuts = np.cumsum([len(label_N) for label_N in stored.label.values()])[:-1]
+
+    def __call__(self, weights: Mapping[str, float]) -> float:
+        """Return it as :func:`scoring.metrics.auc` does, 0 where it is undefined."""
+        score_N = fuse(self._evidence, weights)
+        normalised = [self._protocol.normalise(part_N) for part_N in np.split(score_N, self._cuts)]
+        rank_A = rankdata(np.concatenate(normalised))[self._label_N]
+        pairs = len(rank_A) * (len(score_N) - len(rank_A))
+        return float(rank_A.sum() - len(rank_A) * (len(rank_A) + 1) / 2) / pairs if pairs else 0.0
 
 
 def _row(

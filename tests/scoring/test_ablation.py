@@ -13,10 +13,12 @@ from click.testing import CliRunner
 from made_detector import MadeDetector, MadeInputs, make_config, silent
 
 from pipeline.contract import DataError
-from scoring.ablation import ablate
+from scoring.ablation import Quality, ablate, read_stored
 from scoring.ablation_cli import format_ablation
 from scoring.cli import evaluate as eval_command
 from scoring.evaluate import evaluate
+from scoring.metrics import pooled_auc
+from scoring.protocols import DEPLOYMENT, PAPER, Protocol
 
 ORIGIN = {"artifact": "eval-0123", "model": "train-4567", "seed": 3, "device": "cpu"}
 VIDEOS = {"a": 40, "b": 50, "c": 45}
@@ -84,6 +86,16 @@ def test_weights_by_labels_are_marked_and_never_worse_than_those_learnt_without(
         assert oracle == ["weights by labels, region", "weights by labels, frame"]
         assert found[oracle[0]]["micro_auc"] >= found["fused"]["micro_auc"]
         assert found[oracle[1]]["micro_auc"] >= found["pooled by frame"]["micro_auc"]
+
+
+@pytest.mark.parametrize("protocol", [PAPER, DEPLOYMENT])
+@pytest.mark.parametrize("weights", [(1.0, 0.5, 0.2), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)])
+def test_what_weights_are_tuned_by_is_the_reported_micro_auc(
+    folder: Path, protocol: Protocol, weights: tuple[float, ...]
+) -> None:
+    stored = read_stored(folder, protocol)
+    chosen = dict(zip(stored.indicators, weights, strict=True))
+    assert Quality(stored, "region")(chosen) == pytest.approx(pooled_auc(stored.fused(chosen, "region")))
 
 
 def test_labels_teach_to_leave_out_an_indicator_that_misleads(tmp_path: Path) -> None:
