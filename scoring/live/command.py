@@ -61,7 +61,7 @@ STANDARD_OUTPUT = Path("-")
 def score(
     sources: tuple[str, ...], model_path: Path, out: Path, table: str, overlay: bool, overwrite: bool,
     encoder: Path | None, delay: float, reconnect: int, timeout: float, overrides: tuple[str, ...], as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Score videos with a trained bundle, frame by frame, and show where in the frame.
 
     SOURCE is a video file, a folder of videos or of frames, the address of a stream (rtsp://..., http://...) or the number

@@ -1,6 +1,5 @@
 """What can be scored: video files, folders of frames, streams. Each gives its frames in blocks, in order."""
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from scoring.live.watch import Watch
 Frames = NDArray[np.uint8]
 BLOCK_BYTES = 64 * 2**20
 BLOCK_FRAMES = 32
+MOST = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +132,8 @@ def times(first: int, count: int, fps: float) -> NDArray[np.float64]:
 
 
 def positive(value: float) -> float:
-    """Return a number that a container claims, or 0 where it is none."""
-    return value if math.isfinite(value) and value > 0 else 0.0
+    """Return a number that a container claims, or 0 where it is none; what is beyond all bounds stands for "unknown"."""
+    return value if 0 < value < MOST else 0.0
 
 
 def now() -> float:
