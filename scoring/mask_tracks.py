@@ -6,6 +6,9 @@ and the others begin tracks of their own. An object that is hidden for a frame c
 are one. So numbers from derived tracks compare with each other, not with those from hand-made tracks: say which.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -26,36 +29,67 @@ def tracks_of_labels(labels: Labels | None) -> Tracks | None:
     return None if labels.frame_T.any() else no_tracks()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Components:
+    """The connected components of one frame, within the window that holds them all."""
+
+    top: int
+    left: int
+    label_hw: NDArray[np.int32]
+    """0 = no component."""
+    box_C4: NDArray[np.int64]
+
+    def shared_with(self, other: "_Components") -> dict[tuple[int, int], int]:
+        """Return (component here, component there) -> pixels that both cover."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        here_hw = self.label_hw[top - self.top :, left - self.left :]
+        there_hw = other.label_hw[top - other.top :, left - other.left :]
+        height, width = np.minimum(here_hw.shape, there_hw.shape)
+        here_hw, there_hw = here_hw[:height, :width], there_hw[:height, :width]
+        both_hw = (here_hw > 0) & (there_hw > 0)
+        pair_P2 = np.stack([here_hw[both_hw], there_hw[both_hw]], axis=1)
+        pair_K2, count_K = np.unique(pair_P2, axis=0, return_counts=True)
+        return {(int(here), int(there)): int(count) for (here, there), count in zip(pair_K2, count_K, strict=True)}
+
+
 def tracks_from_masks(mask_THW: NDArray[np.bool_]) -> Tracks:
     """Return the regions of (T, H, W) bool masks, True = anomalous, linked over time; boxes in pixels of the masks."""
     rows: list[tuple[int, ...]] = []
-    before_HW = np.zeros(mask_THW.shape[1:], np.int32)
+    before: _Components | None = None
     track_before: list[int] = []
     next_track = 0
     for frame, mask_HW in enumerate(mask_THW):
-        count, label_HW, stats, _ = cv2.connectedComponentsWithStats(mask_HW.astype(np.uint8), connectivity=8)
-        continued = _continued(before_HW, label_HW) if count > 1 and track_before else {}
+        now = _find_components(mask_HW)
+        continued = _continued(now.shared_with(before)) if now and before else {}
         track_now = []
-        for component in range(1, count):
+        for component, box in enumerate([] if now is None else now.box_C4.tolist(), start=1):
             if component in continued:
                 track_now.append(track_before[continued[component] - 1])
             else:
                 track_now.append(next_track)
                 next_track += 1
-            x, y, width, height = (int(value) for value in stats[component, :4])
-            rows.append((track_now[-1], frame, x, y, x + width - 1, y + height - 1))
-        before_HW, track_before = np.asarray(label_HW, np.int32), track_now
+            rows.append((track_now[-1], frame, *box))
+        before, track_before = now, track_now
     row_R6 = np.array(rows, np.int64).reshape(-1, 6)
     return Tracks(track_R=row_R6[:, 0], frame_R=row_R6[:, 1], box_R4=row_R6[:, 2:].astype(np.float64))
 
 
-def _continued(before_HW: NDArray[np.int32], now_HW: NDArray[np.int32]) -> dict[int, int]:
+def _find_components(mask_HW: NDArray[np.bool_]) -> _Components | None:
+    y_K, x_K = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
+    if not len(y_K):
+        return None
+    top, left = int(y_K[0]), int(x_K[0])
+    window_hw = mask_HW[top : y_K[-1] + 1, left : x_K[-1] + 1].astype(np.uint8)
+    _, label_hw, stats, _ = cv2.connectedComponentsWithStats(window_hw, connectivity=8)
+    corner_C2, size_C2 = stats[1:, :2] + np.array([left, top]), stats[1:, 2:4]
+    box_C4 = np.hstack([corner_C2, corner_C2 + size_C2 - 1]).astype(np.int64)
+    return _Components(top=top, left=left, label_hw=np.asarray(label_hw, np.int32), box_C4=box_C4)
+
+
+def _continued(shared: Mapping[tuple[int, int], int]) -> dict[int, int]:
     """Return component now -> component before, each used once, the pairs that share most pixels first."""
-    both_HW = (before_HW > 0) & (now_HW > 0)
-    pair_K2, shared_K = np.unique(np.stack([before_HW[both_HW], now_HW[both_HW]], axis=1), axis=0, return_counts=True)
     found: dict[int, int] = {}
-    for place in np.argsort(-shared_K, kind="stable"):
-        before, now = (int(value) for value in pair_K2[place])
+    for now, before in sorted(shared, key=lambda pair: -shared[pair]):
         if now not in found and before not in found.values():
             found[now] = before
     return found

@@ -1,10 +1,14 @@
 """Track and detection files as others write them, and tracks derived from pixel masks."""
 
+import itertools
 from pathlib import Path
 
 import cv2
+import hypothesis.extra.numpy
 import numpy as np
 import pytest
+import scipy.ndimage
+from hypothesis import given, settings
 
 from pipeline.contract import DataError
 from scoring.mask_tracks import tracks_from_masks
@@ -152,3 +156,26 @@ def test_a_missing_id_map_of_ubnormal_is_named_with_both_numbers(ubnormal: Path)
     (ubnormal / "abnormal_scene_1_scenario_2_0001_gt.png").unlink()
     with pytest.raises(DataError, match=r"from 0 to 2 of video abnormal_scene_1_scenario_2, found none of 1 .*holds 2"):
         read_ubnormal(ubnormal.parent)
+
+
+@settings(deadline=None)
+@given(hypothesis.extra.numpy.arrays(np.bool_, (4, 7, 9)))
+def test_every_component_of_every_frame_is_one_region_and_a_track_only_goes_on_where_pixels_are_shared(
+    mask_THW: np.ndarray,
+) -> None:
+    rows = rows_of(tracks_from_masks(mask_THW))
+    label_THW = [scipy.ndimage.label(mask_HW, np.ones((3, 3)))[0] for mask_HW in mask_THW]
+    for frame, label_HW in enumerate(label_THW):
+        found = [(x.start, y.start, x.stop - 1, y.stop - 1) for y, x in scipy.ndimage.find_objects(label_HW)]
+        assert sorted(found) == sorted(row[2:] for row in rows if row[1] == frame)
+    by_track: dict[float, list[tuple[float, ...]]] = {}
+    for row in rows:
+        by_track.setdefault(row[0], []).append(row)
+    for regions in by_track.values():
+        frames = [int(row[1]) for row in regions]
+        assert frames == list(range(frames[0], frames[0] + len(frames)))
+        for before, now in itertools.pairwise(regions):
+            assert before[2] <= now[4]
+            assert now[2] <= before[4]
+            assert before[3] <= now[5]
+            assert now[3] <= before[5]
