@@ -46,6 +46,7 @@ def rescore(
 ) -> dict[str, Any]:
     """Return the metrics of stored scores in the shape of metrics.json; of baselines, those that need no video.
 
+    RBDC and TBDC are taken over from the evaluation: they depend on regions and tracks (``stpa regions``), not on scores.
     ``dropped`` are the first and last frames of every video that have no score, where no protocol says.
 
     Raises
@@ -65,17 +66,18 @@ def rescore(
         left_out = check_dropped(file, name, table, dropped)
         rivals = model_free(file, name, table)
         _add_baselines(baselines, name, rivals)
+        about = file.stored.get("protocols", {}).get(name, {})
         limit = threshold if threshold is not None else file.thresholds.get(name)
         protocols[name] = {
             **frame_metrics(table, file.main, samples=samples),
             "summary": PROTOCOLS[name].summary if name in PROTOCOLS else f"scores as they stand in {file.path.name}",
-            "fusion_weights": file.stored.get("protocols", {}).get(name, {}).get("fusion_weights", {}),
+            "fusion_weights": about.get("fusion_weights", {}),
             "frames": sum(map(len, table.frames.values())),
             "dropped_frames": left_out,
             "margin": margin_over(table.labelled(file.main), rivals, baselines, name, samples=samples),
             "threshold": limit,
             "events": events_of(table, file.main, limit),
-            "regions": None,
+            "regions": about.get("regions"),
         }
     origin = {key: file.stored[key] for key in KEPT if key in file.stored}
     scores = {"scores": str(file.path), "main": file.main, "protocols": protocols, "baselines": baselines}
@@ -168,6 +170,8 @@ def relabel(file: ScoreFile, labels: DatasetLabels) -> tuple[ScoreFile, list[str
         fps = {video: labels.fps[video] or table.fps[video] for video in table.frames}
         tables[name] = replace(table, labels=fresh, fps=fps)
     stored = {**file.stored, "labels": list(labels.sources)}
+    if changed:  # what was found in which regions belongs to the labels of then
+        stored["protocols"] = {name: {**found, "regions": None} for name, found in stored.get("protocols", {}).items()}
     return replace(file, tables=tables, lengths=labels.lengths, stored=stored), sorted(changed)
 
 

@@ -60,9 +60,9 @@ def _events(protocol: Mapping[str, Any]) -> list[str]:
         line += f", after {found['delay_frames']['median']:.0f} frames{seconds} (median)"
     per_hour = found["false_alarms_per_hour"]
     rate = f", {per_hour:.1f} per hour of normal video" if per_hour is not None else ""
-    line += f"; {found['false_alarms']} false alarms{rate}"
     share = found["false_frame_share"]
-    return [line + (f"; {share:.1%} of normal frames under alarm" if share is not None else "")]
+    under = f"; {share:.1%} of normal frames under alarm" if share is not None else ""
+    return [line, f"{found['false_alarms']} false alarms{rate}{under}"]
 
 
 def _label_notes(metrics: Mapping[str, Any]) -> list[str]:
