@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,10 @@ class Measured:
 
     frame_index_N: NDArray[np.int64]
     values: dict[str, NDArray[np.float64]]
-    maps: dict[Literal["spatial", "temporal"], NDArray[np.float16]] = field(repr=False)
-    """(N, h, w) each, one cell per 4 x 4 pixels; how many times more error than training shows at that place."""
+    maps: dict[str, NDArray[np.float16]] = field(repr=False)
+    """(N, h, w) each, one cell per 4 x 4 pixels. ``spatial``, ``temporal``: how many times more error than training shows
+    at that place. ``objects``, where the detector judges them: how far the object there is from normal ones, in units of how
+    far these are from each other."""
 
 
 def measure_video(
@@ -102,10 +104,11 @@ def rows_between(values: "TapValues", first: int, start: int, stop: int) -> Meas
     """Keep the rows of frames ``start`` to ``stop``; those around them only gave their windows context."""
     frame_index_N = values.frame_index_N + first
     row_N = (frame_index_N >= start) & (frame_index_N < stop)
+    maps = {"spatial": values.spatial_map_Nhw, "temporal": values.temporal_map_Nhw, "objects": values.objects_map_Nhw}
     return Measured(
         frame_index_N=frame_index_N[row_N],
         values={name: value_N[row_N] for name, value_N in values.values.items()},
-        maps={"spatial": values.spatial_map_Nhw[row_N], "temporal": values.temporal_map_Nhw[row_N]},
+        maps={name: map_Nhw[row_N] for name, map_Nhw in maps.items() if map_Nhw is not None},
     )
 
 

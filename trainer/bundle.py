@@ -30,6 +30,7 @@ from trainer.calibration import Calibration, Network, Pooled
 from trainer.devices import Precision, usable_precision
 from trainer.discriminator import Discriminator
 from trainer.indicators import (
+    MAP_STRIDE,
     TAPS,
     Measurement,
     Tap,
@@ -136,6 +137,7 @@ class Bundle:
         if self.discriminator is not None and feature_TD is not None:
             logit_T = self.discriminator.logits(feature_TD)
         objects = None if self.objects is None else self.objects.judge(frames_THWC, flow_T2HW)
+        cells = (self.info.height // MAP_STRIDE, self.info.width // MAP_STRIDE)
         taps: dict[Tap, TapValues] = {}
         for tap in TAPS:
             frame_index_N = scored_frames(tap, len(frames_THWC))
@@ -150,6 +152,7 @@ class Bundle:
                 values=values,
                 spatial_map_Nhw=spatial[tap].map_Nhw[rows],
                 temporal_map_Nhw=temporal[tap].map_Nhw[rows],
+                objects_map_Nhw=None if objects is None else objects.painted(frame_index_N, cells, MAP_STRIDE),
             )
         return Measurement(taps=taps, objects=objects)
 
@@ -174,7 +177,7 @@ class Bundle:
     def normal_values(self, tap: Tap, name: str) -> NDArray[np.float64] | None:
         """Return what normal training windows measure when taken for new video, (W,) float64, in the unit of ``measure``.
 
-        Row n is the same window for every name: those of ``measure``, and ``<network>_peak``, the worst place of a map.
+        Row n is the same window for every name: those of ``measure``, and ``<indicator>_peak``, the worst place of a map.
         None where the bundle does not know.
         """
         return self.windows.get(tap, name)

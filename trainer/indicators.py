@@ -39,6 +39,8 @@ class TapValues:
     values: dict[str, NDArray[np.float64]]
     spatial_map_Nhw: NDArray[np.float16] = field(repr=False)
     temporal_map_Nhw: NDArray[np.float16] = field(repr=False)
+    objects_map_Nhw: NDArray[np.float16] | None = field(default=None, repr=False)
+    """Score of the most unusual object at each cell of the frame, 0 where there is none; None without that indicator."""
 
 
 @dataclass(frozen=True, kw_only=True)

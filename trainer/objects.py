@@ -48,6 +48,23 @@ class FrameObjects:
         np.maximum.at(worst_T, self.objects.frame_N, self.score_N)
         return worst_T
 
+    def painted(self, frame_N: NDArray[np.int64], cells: tuple[int, int], side: int) -> NDArray[np.float16]:
+        """Return a map of some frames, (N, h, w): the score of the most unusual object of each cell, 0 where there is none.
+
+        A cell covers ``side`` x ``side`` pixels; an object is where its box is.
+        """
+        map_Nhw = np.zeros((len(frame_N), *cells), np.float16)
+        row_of = {int(frame): row for row, frame in enumerate(frame_N)}
+        box_N4 = self.objects.box_N4
+        first_N2, stop_N2 = box_N4[:, :2] // side, -(-(box_N4[:, :2] + box_N4[:, 2:]) // side)
+        for frame, (x, y), (x_stop, y_stop), score in zip(
+            self.objects.frame_N, first_N2, stop_N2, self.score_N.astype(np.float16), strict=True
+        ):
+            if (row := row_of.get(int(frame))) is not None:
+                covered_hw = map_Nhw[row, y:y_stop, x:x_stop]
+                np.maximum(covered_hw, score, out=covered_hw)
+        return map_Nhw
+
 
 def over_window(worst_T: NDArray[np.float64], frame_N: NDArray[np.int64], tap: int) -> NDArray[np.float64]:
     """Return the mean over the window of 16 of which each frame is number ``tap``, without frames before the first."""

@@ -29,7 +29,7 @@ PEAK = "{}_peak"
 class NormalWindows:
     """Values of the same normal training windows under every indicator, row by row, at each tap; (W,) float64 each.
 
-    Besides the values of a measurement, ``<network>_peak``: the worst place of the whole map, whatever quantile is pooled.
+    Besides the values of a measurement, ``<indicator>_peak``: the worst place of the map of the scored frame.
     Empty for a bundle from elsewhere: nothing is known of its training, so that no threshold can be told.
     """
 

@@ -45,6 +45,7 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
     frame_values = {} if discriminator is None else {"semantic": discriminator.held_out_normal_N}
     objects, worst_N = learn_objects(inputs, settings, report) if settings.objects else (None, None)
     objects_W = None if worst_N is None else over_window(worst_N, start_W, 0)
+    frame_values |= {} if worst_N is None else {"objects_peak": worst_N}
     return Bundle(
         info=BundleInfo(
             settings=settings,

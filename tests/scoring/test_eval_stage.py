@@ -74,4 +74,8 @@ def test_it_evaluates_a_bundle_that_training_left(tmp_path: Path) -> None:
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert (metrics["artifact"], metrics["model"], metrics["seed"]) == ("eval-4567", "train-0123", 5)
     assert (metrics["frames"], metrics["protocols"]["paper"]["frames"]) == (30, 15)
-    assert set(metrics["protocols"]["paper"]["fusion_weights"]) == {"spatial", "temporal", "semantic"}
+    assert set(metrics["protocols"]["paper"]["fusion_weights"]) == {
+        "spatial", "temporal", "semantic", "objects",
+    }
+    assert set(metrics["protocols"]["deployment"]["region_rule"]["weights"]) == {"spatial", "temporal", "objects"}
+    assert metrics["protocols"]["deployment"]["threshold"] > 0

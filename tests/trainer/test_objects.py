@@ -125,6 +125,19 @@ def test_a_frame_is_as_unusual_as_its_most_unusual_object() -> None:
     np.testing.assert_array_equal(found.worst(), [0, 2, 0, 1, 0])
 
 
+def test_an_object_is_painted_on_every_cell_that_its_box_reaches_into() -> None:
+    boxes = Objects(
+        frame_N=np.array([3, 5, 5]),
+        box_N4=np.array([[0, 0, 8, 8], [3, 8, 6, 5], [8, 8, 4, 4]]),
+        area_N=np.full(3, 9),
+        motion_N4=np.zeros((3, 4), np.float32),
+        whole_N=np.ones(3, np.bool_),
+    )
+    map_Nhw = FrameObjects(objects=boxes, score_N=np.array([9.0, 2.0, 1.5]), frames=8).painted(np.array([4, 5]), (4, 5), 4)
+    assert not map_Nhw[0].any()
+    assert map_Nhw[1].tolist() == [[0] * 5, [0] * 5, [2, 2, 2, 0, 0], [2, 2, 2, 0, 0]]  # the most unusual one counts
+
+
 def test_a_window_is_the_mean_of_its_frames_and_needs_none_before_the_first() -> None:
     worst_T = np.arange(40.0)
     np.testing.assert_allclose(over_window(worst_T, np.array([8, 20]), 8), [7.5, 19.5])

@@ -79,7 +79,7 @@ def test_values_of_single_frames_are_those_of_the_scored_frame_of_each_window() 
 
 def test_training_leaves_the_same_windows_for_every_indicator(trained: Bundle) -> None:
     of_networks = {f"{name}{kind}" for name in ("spatial", "temporal") for kind in ("", "_frame_mse", "_peak")}
-    assert {name for _, name in trained.windows.values} == of_networks | {"semantic", "objects"}
+    assert {name for _, name in trained.windows.values} == of_networks | {"semantic", "objects", "objects_peak"}
     for value_W in trained.windows.values.values():
         assert value_W.shape == (trained.info.settings.calibration_windows,)
         assert np.isfinite(value_W).all()
