@@ -15,8 +15,8 @@ from pipeline.progress import Progress
     help="File to write.",
 )
 @click.option(
-    "--megabytes", type=click.FloatRange(min=1.0), default=12.0, show_default=True,
-    help="What pictures may take; of long videos, every n-th frame is kept.",
+    "--megabytes", type=click.FloatRange(min=1.0), default=14.0, show_default=True,
+    help="About what the file may take; of long videos, one frame in a few is kept.",
 )
 def report(config_file: Path | None, overrides: tuple[str, ...], output: Path, megabytes: float) -> None:
     """Show an evaluation as one HTML file: scores, frames, flow, error maps, curves. Needs no model and no network."""

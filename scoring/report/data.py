@@ -19,7 +19,8 @@ from scoring.timeline import stretches
 
 TOP_PERCENTILE = 99.8  # of all fused scores: one wild frame must not flatten every other line
 WILD = 1.5  # times that; what is not so wild is not cut off
-DECIMALS = 4
+DECIMALS = 3
+NUMBER_SIZE = 6  # characters, with its comma
 MOST_BOXES = 8  # per frame
 
 
@@ -45,6 +46,14 @@ def page_data(
         "steps_per_doubling": STEPS_PER_DOUBLING,
         "heat": heat_colours(),
     }
+
+
+def lines_size(evaluation: Evaluation) -> int:
+    """Return about how many characters the scores of all frames take."""
+    numbers = 0
+    for video in evaluation.videos:
+        numbers += video.record.num_frames * sum(len(part.drawn) for part in video.protocols.values())
+    return NUMBER_SIZE * numbers
 
 
 def first_look(evaluation: Evaluation) -> dict[str, int]:

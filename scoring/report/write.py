@@ -8,12 +8,14 @@ from pipeline.contract import Inputs, Report
 from pipeline.execution.inputs import StoredInputs
 from pipeline.files import write_atomically
 from pipeline.session import Session
-from scoring.report.data import page_data
+from scoring.report.data import lines_size, page_data
 from scoring.report.evaluation import read_evaluation
 from scoring.report.highlights import false_alarms, highest_unlabelled, misses
 from scoring.report.page import assemble
 from scoring.report.pictures import make_pictures
 from scoring.report.samples import make_samples
+
+LEAST_PICTURES = 3  # a third of the budget, however long the lines are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Written:
 
 
 def write_report(session: Session, output: Path, *, budget: int, progress: Report) -> Written:
-    """Write the report of the evaluation that the settings name; ``budget`` is what pictures may take, bytes.
+    """Write the report of the evaluation that the settings name; ``budget`` is about what the file may take, bytes.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def write_report(session: Session, output: Path, *, budget: int, progress: Repor
 
 
 def make_page(inputs: Inputs, workspace: Workspace, *, budget: int, progress: Report) -> tuple[str, int]:
-    """Return the page, and of how many frames one has pictures."""
+    """Return the page, of about ``budget`` characters, and of how many frames one has pictures."""
     evaluation = read_evaluation(inputs)
     moments = {
         "false_alarms": false_alarms(evaluation),
@@ -56,7 +58,8 @@ def make_page(inputs: Inputs, workspace: Workspace, *, budget: int, progress: Re
         {moment.frame for found in moments.values() for moment in found if moment.video == place}
         for place in range(len(evaluation.videos))
     ]
-    pictures = make_pictures(evaluation, inputs, wanted, budget, progress)
+    left = max(round(budget - lines_size(evaluation)), budget // LEAST_PICTURES)
+    pictures = make_pictures(evaluation, inputs, wanted, left, progress)
     samples = make_samples(inputs, workspace.config.train, progress)
     size = workspace.config.frames.height, workspace.config.frames.width
     described = page_data(evaluation, pictures, moments, size)

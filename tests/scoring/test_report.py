@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from pipeline.artifacts.workspace import Workspace
 from scoring.report.colours import flow_colours
 from scoring.report.curves import curves, operating_point, thinned
-from scoring.report.data import embed, first_look
+from scoring.report.data import embed, first_look, lines_size, page_data
 from scoring.report.evaluation import lines, read_evaluation
 from scoring.report.highlights import false_alarms, highest_unlabelled, misses
 from scoring.report.markup import tag
-from scoring.report.pictures import make_pictures
+from scoring.report.pictures import Pictures, Scale, make_pictures
 from scoring.report.samples import make_samples
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +127,14 @@ def test_a_small_budget_keeps_one_frame_in_a_few_and_those_that_are_shown(made: 
     for found, wanted in zip(few.videos, ({7}, set(), {33, 11}), strict=True):
         assert set(found["frame"]) == set(range(0, FRAMES, few.step)) | wanted
         assert set(found["flow"]) == set(found["maps"]) == set(found["frame"])
+
+
+def test_the_budget_is_that_of_the_whole_page_but_for_what_does_not_grow(made: tuple[ReportInputs, Workspace]) -> None:
+    inputs, _ = made
+    evaluation = read_evaluation(inputs)
+    empty = Pictures(step=1, scale=Scale(flow=1.0, maps={}), videos=[{"frame": {0: ""}}] * 3)
+    numbers = [json.dumps(video["lines"]) for video in page_data(evaluation, empty, {}, (32, 48))["videos"]]
+    assert lines_size(evaluation) == pytest.approx(sum(map(len, numbers)), rel=0.3)
 
 
 def test_hues_tell_direction_and_a_field_at_rest_is_white() -> None:
