@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.contract import DataError
 from scoring.table import COLUMNS, aligned, shown_name
 
-SPREAD = "standard deviation of the runs (n - 1)"
+SPREAD = "standard deviation (n - 1)"
 
 
 def mean_and_spread(values: Sequence[float | None]) -> dict[str, Any]:
@@ -81,20 +81,20 @@ def _refuse(first: Mapping[str, Any], other: Mapping[str, Any], what: str, expec
 
 
 def format_runs(found: Mapping[str, Any]) -> str:
-    """Return mean and spread as a table, one row per score."""
-    protocols = list(found["protocols"])
-    first, *others = COLUMNS.values()
-    head = ("", *(text for name in protocols for text in (f"{name} {first}", *others)))
-    names = list(found["protocols"][protocols[0]])
-    rows = [
-        (shown_name(name, found["pooling"]), *(
-            _plus_minus(found["protocols"][protocol][name][metric]) for protocol in protocols for metric in COLUMNS
-        ))
-        for name in names
+    """Return mean and spread as a table, a block per protocol and a row per score."""
+    blocks = [
+        [
+            (protocol, *COLUMNS.values()),
+            *(
+                (shown_name(name, found["pooling"]), *(_plus_minus(values[metric]) for metric in COLUMNS))
+                for name, values in scores.items()
+            ),
+        ]
+        for protocol, scores in found["protocols"].items()
     ]
     seeds = ", ".join(str(run["seed"]) for run in found["runs"] if run["seed"] is not None)
     note = f"mean ± {SPREAD} of {len(found['runs'])} runs" + (f", seeds {seeds}" if seeds else "")
-    return "\n".join([*aligned([[head], rows]), "", note])
+    return "\n".join([*aligned(blocks), "", note])
 
 
 def _plus_minus(value: Mapping[str, Any]) -> str:
