@@ -16,7 +16,9 @@ from scoring.summary import VideoResult
 
 INK, MUTED, GRID = "#1b2733", "#6b7785", "#e3e7eb"
 TRUTH = "#f3b3a6"
-LINES: Mapping[str, str] = MappingProxyType({"spatial": "#2a7fb8", "temporal": "#e08a1e", "semantic": "#4a9a55"})
+LINES: Mapping[str, str] = MappingProxyType(
+    {"spatial": "#2a7fb8", "temporal": "#e08a1e", "semantic": "#4a9a55", "objects": "#a0559f"}
+)
 
 
 def shown_lines(scores: ProtocolScores, protocol: Protocol) -> Scores:
