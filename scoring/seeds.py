@@ -86,7 +86,7 @@ def format_runs(found: Mapping[str, Any]) -> str:
         [
             (protocol, *COLUMNS.values()),
             *(
-                (shown_name(name, found["pooling"]), *(_plus_minus(values[metric]) for metric in COLUMNS))
+                (shown_name(name, found["pooling"], scores), *(_plus_minus(values[metric]) for metric in COLUMNS))
                 for name, values in scores.items()
             ),
         ]

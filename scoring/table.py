@@ -1,10 +1,11 @@
 """The results of an evaluation as plain text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from scoring.baselines import BASELINES
+from scoring.scores import Pooling
 from scoring.table_notes import notes, number
 
 Row = tuple[str, ...]
@@ -12,6 +13,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
     {"micro_auc": "AUC", "macro_auc": "macro", "average_precision": "AP", "equal_error_rate": "EER"}
 )
 """Metric -> heading of its column, of each protocol."""
+POOLINGS = get_args(Pooling)
 
 
 def format_table(metrics: Mapping[str, Any]) -> str:
@@ -33,8 +35,9 @@ def _title(metrics: Mapping[str, Any]) -> str:
 def _indicator_rows(metrics: Mapping[str, Any], protocols: Sequence[str]) -> list[Row]:
     first = metrics["protocols"][protocols[0]]
     names = [name for name, value in first.items() if isinstance(value, dict) and "per_video" in value]
+    pooling = metrics.get("pooling", "")
     row_of = {
-        name: (shown_name(name, metrics.get("pooling", "")), *cells([metrics["protocols"][key][name] for key in protocols]))
+        name: (shown_name(name, pooling, names), *cells([metrics["protocols"][key][name] for key in protocols]))
         for name in names
     }
     margins = [metrics["protocols"][key]["margin"]["micro_auc"] for key in protocols]
@@ -46,12 +49,12 @@ def _indicator_rows(metrics: Mapping[str, Any], protocols: Sequence[str]) -> lis
     return [*(row_of[name] for name in parts), row_of[main], margin_row, *(row_of[name] for name in others)]
 
 
-def shown_name(name: str, pooling: str) -> str:
-    """Return what stands at the start of a score's row."""
-    indicator, _, other = name.partition("_")
-    if indicator in ("spatial", "temporal"):
-        return f"{indicator}, by {other}, not fused" if other else f"{indicator}, by {pooling}"
-    return name
+def shown_name(name: str, pooling: str, names: Collection[str]) -> str:
+    """Return what stands at the start of the row of one of ``names``: plain ones stand for the chosen pooling."""
+    indicator, _, other = name.rpartition("_")
+    if indicator in names and other in POOLINGS:
+        return f"{indicator}, by {other}, not fused"
+    return f"{name}, by {pooling}" if any(f"{name}_{other}" in names for other in POOLINGS) else name
 
 
 def _baseline_rows(metrics: Mapping[str, Any], protocols: Sequence[str]) -> list[Row]:
