@@ -7,7 +7,8 @@ def test_a_score_is_called_by_its_pooling_where_there_are_two() -> None:
     names = ("spatial", "objects", "semantic", "spatial_frame", "fused")
     assert shown_name("spatial", "region", names) == "spatial, by region"
     assert shown_name("spatial_frame", "region", names) == "spatial, by frame, not fused"
-    assert [shown_name(name, "region", names) for name in ("objects", "semantic", "fused")] == ["objects", "semantic", "fused"]
+    plain = ("objects", "semantic", "fused")
+    assert tuple(shown_name(name, "region", names) for name in plain) == plain
 
 
 def test_an_indicator_with_an_underscore_keeps_its_name() -> None:
