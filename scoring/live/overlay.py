@@ -67,7 +67,9 @@ class Overlay:
             # fragments are complete as they are written; at the end they become an ordinary file that can be searched
             self._container = av.open(str(self._path), "w", options={"movflags": "hybrid_fragmented"})
             rate = Fraction(self._fps).limit_denominator(1001)
-            stream = self._container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
+            # bf: frames that look ahead would shift the first one to 0.08 s
+            options = {"preset": "veryfast", "crf": "23", "bf": "0"}
+            stream = self._container.add_stream("libx264", rate=rate, options=options)
             stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
             stream.codec_context.time_base = Fraction(1, CLOCK)
             stream.codec_context.gop_size = max(1, round(2 * self._fps))

@@ -1,5 +1,7 @@
-"""A small trained bundle, videos of the street it knows, and servers that stream them."""
+"""A small trained bundle, videos of the street it knows, servers that stream them, and the command as a user types it."""
 
+import csv
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,10 +12,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from squares import HEIGHT, WIDTH, make_street, make_training, silent, small_settings
 
 from pipeline.config import Config
+from stpa import main
 from trainer.bundle import save_bundle
 from trainer.inputs import save_inputs
 from trainer.training import train
@@ -49,6 +53,21 @@ def write_street(
         writer.write(frame_HWC[..., ::-1])
     writer.release()
     return path
+
+
+def score(*arguments: str | Path, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, ["score", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == code, f"exit {result.exit_code}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 class Server(ThreadingHTTPServer):
