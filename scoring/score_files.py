@@ -1,10 +1,13 @@
-"""Scores that are there already: an evaluation's folder, or anybody's CSV file.
+"""Scores that anybody may have: one CSV file, or a folder with one per video, such as ``stpa score`` leaves.
 
 ::
 
     video,frame,score,label        one line per scored frame, in any order; frames from 0; label 1 = anomalous, 0 = normal,
     01,0,0.12,0                    empty = the video has none; the column may be missing, and others are left aside
     01,1,0.13,0
+
+    folder/01.csv                  the same without the column video: the file is called like it (quoted as in a URL);
+                                   fused may stand for score
 
 In each video the frames must follow each other without a gap: frames that are left out unsaid make numbers better. Those
 that a method cannot score at the start and at the end are declared (``--dropped``), the same for all videos.
@@ -15,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +26,7 @@ from numpy.typing import NDArray
 from pipeline.contract import DataError
 from scoring.metrics import Floats
 from scoring.score_table import ScoreTable
+from scoring.scores import FUSED
 
 COLUMNS = ("video", "frame", "score")
 LABEL = "label"
@@ -46,14 +51,18 @@ class ScoreFile:
 
 
 def read_score_csv(path: Path) -> ScoreFile:
-    """Read a CSV file of scores.
+    """Read a CSV file of scores, or a folder of them.
 
     Raises
     ------
     DataError
         It is not of the form above; video, line and the two numbers that disagree are named.
     """
-    rows = _read_rows(path)
+    if path.is_dir():
+        files = {unquote(file.stem): file for file in sorted(path.glob("*.csv"))}
+        rows = {video: _read_rows(file, video)[video] for video, file in files.items()}
+    else:
+        rows = _read_rows(path)
     frames, scores, labels = {}, {}, {}
     for video, found in rows.items():
         frame_N = np.array([row.frame for row in found], np.int64)
@@ -75,17 +84,21 @@ class _Row:
     label: str
 
 
-def _read_rows(path: Path) -> dict[str, list[_Row]]:
+def _read_rows(path: Path, only: str | None = None) -> dict[str, list[_Row]]:
+    """Return video -> rows; with ``only``, the file is of that video alone."""
     rows: dict[str, list[_Row]] = {}
+    columns = COLUMNS if only is None else COLUMNS[1:]
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
             place = {name.strip(): number for number, name in enumerate(next(lines, []))}
-            if not set(COLUMNS) <= set(place):
-                raise DataError(f"{path}: expected the columns {','.join(COLUMNS)}[,{LABEL}], found {','.join(place)!r}")
+            if only is not None and FUSED in place:
+                place.setdefault(NAME, place[FUSED])
+            if not set(columns) <= set(place):
+                raise DataError(f"{path}: expected the columns {','.join(columns)}[,{LABEL}], found {','.join(place)!r}")
             for cells in filter(any, lines):
                 row = _parse(cells, place, f"{path}, line {lines.line_num}")
-                rows.setdefault(cells[place["video"]].strip(), []).append(row)
+                rows.setdefault(cells[place["video"]].strip() if only is None else only, []).append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: expected a CSV file in UTF-8 or the folder of an evaluation, found: {error}") from error
     if not rows:

@@ -18,24 +18,27 @@ METRICS = "metrics.json"
 
 
 def read_score_file(path: Path) -> ScoreFile:
-    """Read an evaluation's folder (eval-KEY, the data-... in it, or its scores.zarr), or a CSV file.
+    """Read an evaluation's folder (eval-KEY, the data-... in it, or its scores.zarr), a CSV file, or a folder of such.
 
     Raises
     ------
     DataError
         There are no scores, or they are damaged; see :func:`scoring.score_files.read_score_csv` for CSV files.
     """
-    return read_evaluation(find_evaluation(path)) if path.is_dir() else read_score_csv(path)
+    evaluation = find_evaluation(path) if path.is_dir() else None
+    return read_score_csv(path) if evaluation is None else read_evaluation(evaluation)
 
 
-def find_evaluation(path: Path) -> Path:
-    """Return the folder that holds scores.zarr."""
+def find_evaluation(path: Path) -> Path | None:
+    """Return the folder that holds scores.zarr; None if it is a folder of CSV files."""
     if path.name == NAME:
         return path.parent
     found = [folder for folder in (path, *sorted(path.glob("data-*"))) if (folder / NAME).is_dir()]
+    if not found and any(path.glob("*.csv")):
+        return None
     if len(found) != 1:
         names = ", ".join(folder.name for folder in found) or "none"
-        raise DataError(f"{path}: expected the folder of one evaluation (with {NAME}), found {len(found)}: {names}")
+        raise DataError(f"{path}: expected the folder of one evaluation (with {NAME}) or of CSV files, found {names}")
     return found[0]
 
 

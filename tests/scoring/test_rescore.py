@@ -90,6 +90,23 @@ def test_lines_may_stand_in_any_order_and_other_columns_are_left_aside(tmp_path:
     assert other["protocols"]["score"]["score"] == first["protocols"]["score"]["score"]
 
 
+def test_a_folder_of_one_file_per_video_such_as_stpa_score_leaves_is_as_good(tmp_path: Path) -> None:
+    out = tmp_path / "scored"
+    (out / "regions").mkdir(parents=True)
+    (out / "regions" / "a.csv").write_text("0,1,1,2,2,0.5\n")
+    of_a, of_b = [row[1:] for row in GOOD[:4]], [row[1:] for row in GOOD[4:]]
+    one_file = write_csv(tmp_path / "s.csv", [*(("a", *row) for row in of_a), *(("day/b", *row) for row in of_b)])
+    first = rescore(read_score_csv(one_file))
+    write_csv(out / "a.csv", of_a, "frame,fused,label")
+    write_csv(out / "day%2Fb.csv", [(0.04, *row) for row in of_b], "time,frame,score,label")
+    found = rescore(read_score_file(out))
+    assert found["protocols"]["score"]["score"] == first["protocols"]["score"]["score"]
+    assert set(found["protocols"]["score"]["score"]["per_video"]) == {"a", "day/b"}
+    write_csv(out / "c.csv", [], "frame,time,spatial")
+    with pytest.raises(DataError, match=r"c\.csv: expected the columns frame,score"):
+        read_score_file(out)
+
+
 def test_a_threshold_gives_events_and_a_frame_rate_false_alarms_per_hour(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "s.csv", GOOD)
     found = json.loads(run("--scores", path, "--threshold", 0.35, "--fps", 10, "--json").stdout)
