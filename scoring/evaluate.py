@@ -119,12 +119,14 @@ def _score_one(
     maps: MapWriter | None,
     regions: RegionWriter | None,
 ) -> VideoResult:
-    measured, motion_PM = measure_video(detector, inputs, record, batch_size=config.eval.batch_size)
+    shown = shown_protocol(protocols)
+    measured, motion_PM = measure_video(
+        detector, inputs, record, batch_size=config.eval.batch_size, mapped=(shown.tap,)
+    )
     scores = {
         protocol.name: score_video(record, measured[protocol.tap], protocol, detector, config.eval.pooling)
         for protocol in protocols
     }
-    shown = shown_protocol(protocols)
     if maps is not None:
         maps.write(record.id, measured[shown.tap].frame_index_N, measured[shown.tap].maps)
     detections = {}

@@ -1,7 +1,7 @@
 """One test video through the model, piece by piece, so that a long one needs no more memory than a short one."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -55,9 +55,17 @@ class Measured:
 
 
 def measure_video(
-    detector: Detector, inputs: Inputs, record: VideoRecord, *, batch_size: int, piece_frames: int = PIECE_FRAMES
+    detector: Detector,
+    inputs: Inputs,
+    record: VideoRecord,
+    *,
+    batch_size: int,
+    piece_frames: int = PIECE_FRAMES,
+    mapped: Collection[TapName] = ("centre", "last"),
 ) -> tuple[dict[TapName, Measured], NDArray[np.float64]]:
     """Measure a test video at both taps, and the motion in it (P, M) for the trivial baselines.
+
+    ``mapped`` are the taps of which maps are kept: with several kilobytes per frame they are most of what is in memory.
 
     Raises
     ------
@@ -79,7 +87,8 @@ def measure_video(
         except DataError as error:
             raise DataError(f"test video {record.id}: {error}") from error
         for tap, part in parts.items():
-            part.append(rows_between(measurement.taps[tap], first, start, stop))
+            rows = rows_between(measurement.taps[tap], first, start, stop)
+            part.append(rows if tap in mapped else replace(rows, maps={}))
         pairs = slice(start - first, min(stop, record.num_frames - 1) - first)
         motion.append(motion_rows(frames_NHWC[pairs.start : pairs.stop + 1], flow_P2HW[pairs]))
     return {tap: _join(part) for tap, part in parts.items()}, np.concatenate(motion)

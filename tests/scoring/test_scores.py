@@ -130,6 +130,13 @@ def test_a_video_measured_in_pieces_has_the_scores_of_the_whole(piece_frames: in
         np.testing.assert_array_equal(cut[tap].maps["spatial"], expected.maps["spatial"])
 
 
+def test_maps_are_kept_of_the_taps_that_were_asked_for() -> None:
+    taps, _ = measure_video(MadeDetector(), INPUTS, RECORD, batch_size=8, piece_frames=20, mapped=("last",))
+    assert set(taps["last"].maps) == {"spatial", "temporal"}
+    assert taps["centre"].maps == {}
+    np.testing.assert_array_equal(taps["centre"].values["spatial"], measured_by(MadeDetector(), PAPER).values["spatial"])
+
+
 def test_arrays_that_do_not_fit_the_model_are_refused_with_the_name_of_the_video() -> None:
     class Picky(MadeDetector):
         def measure(self, *_: Any, **__: Any) -> Measurement:
