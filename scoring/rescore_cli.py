@@ -15,7 +15,7 @@ OPTIONS: tuple[click.Parameter, ...] = (
     click.Argument(["more"], nargs=-1, type=click.Path(path_type=Path), metavar="[SCORES]..."),
     click.Option(
         ["--scores"], type=click.Path(path_type=Path), multiple=True,
-        help="Evaluate scores that are there: the folder of an evaluation, a CSV file video,frame,score[,label], or a folder "
+        help="Evaluate scores that are there: an evaluation's folder, a CSV file video,frame,score[,label], or a folder "
         "of one per video, as stpa score leaves it. Labels come from --config if given. Several of them (--scores A B C) "
         "give mean and spread.",
     ),
