@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contract import DataError
 from scoring.fusion import evidence, fuse
 from scoring.measure import Detector
 from scoring.protocols import Protocol, TapName
@@ -53,11 +54,17 @@ def tail_threshold(score_W: NDArray[np.float64], rate: float) -> float:
 
     Raises
     ------
+    DataError
+        There is no value, or one is not finite.
     ValueError
-        There is no value, one is not finite, or the rate is not between 0 and 1.
+        The rate is not between 0 and 1.
     """
-    if not len(score_W) or not np.isfinite(score_W).all():
-        raise ValueError(f"expected finite scores of normal windows, found {score_W.size} of which some are not, or none")
+    bad = int((~np.isfinite(score_W)).sum())
+    if not len(score_W) or bad:
+        raise DataError(
+            f"expected finite scores of normal training windows, found {len(score_W)} of which {bad} are not; "
+            f"train again (stpa train --force)"
+        )
     if not 0 < rate < 1:
         raise ValueError(f"expected a rate of false alarms between 0 and 1, found {rate}")
     if rate >= TAIL:

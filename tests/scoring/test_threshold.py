@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_detector import MadeDetector
 
+from pipeline.contract import DataError
 from scoring.fusion import evidence
 from scoring.protocols import DEPLOYMENT, PAPER
 from scoring.threshold import alarm_threshold, normal_evidence, tail_threshold
@@ -39,8 +40,8 @@ def test_where_every_window_scores_alike_only_what_is_higher_is_an_alarm() -> No
 
 
 @pytest.mark.parametrize("score_W", [np.zeros(0), np.array([1.0, np.nan]), np.array([np.inf, 1.0])])
-def test_scores_that_are_missing_or_not_finite_are_refused(score_W: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="expected finite scores of normal windows"):
+def test_scores_that_are_missing_or_not_finite_are_refused_with_the_remedy(score_W: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"expected finite scores of normal training windows.*stpa train --force"):
         tail_threshold(score_W, 0.01)
 
 
