@@ -10,7 +10,7 @@ function plotWidth(width) {
 }
 
 function rightMargin(width) {
-  return width >= 640 ? 92 : MARGIN.right; // room for the names of the lines
+  return width >= 640 ? 104 : MARGIN.right; // room for the names of the lines
 }
 
 // Where a frame lies; a frame is as wide as its share of the video.
@@ -111,8 +111,11 @@ function drawLines(drawing, video, protocol, width) {
 function endLabels(lines, protocol, width) {
   const labels = protocol.lines.map((name) => {
     const last = lines[name].findLast((value) => value !== null) ?? 0;
-    return { name, y: valueY(last, protocol.top) + 4 };
+    return { text: words(name), kind: `text-${lineClass(name)}`, y: valueY(last, protocol.top) + 4 };
   });
+  if (protocol.threshold !== null) {
+    labels.push({ text: thresholdText(protocol), kind: "", y: valueY(protocol.threshold, protocol.top) + 4 });
+  }
   labels.sort((a, b) => a.y - b.y);
   labels.forEach((label, i) => {
     if (i > 0) label.y = Math.max(label.y, labels[i - 1].y + 14);
@@ -122,16 +125,20 @@ function endLabels(lines, protocol, width) {
     label.y = Math.min(label.y, lowest - 14 * (labels.length - 1 - i));
   });
   const x = width - rightMargin(width) + 8;
-  return labels.map(({ name, y }) => shape("text", { x, y, class: `text-${lineClass(name)}` }, words(name)));
+  return labels.map(({ text, kind, y }) => shape("text", { x, y, class: kind }, text));
 }
 
 function drawThreshold(drawing, protocol, right) {
   if (protocol.threshold === null) return;
   const y = valueY(protocol.threshold, protocol.top);
-  drawing.append(
-    shape("line", { class: "threshold", x1: MARGIN.left, x2: right, y1: y, y2: y }),
-    shape("text", { x: MARGIN.left + 4, y: y - 5 }, `threshold ${number(protocol.threshold)}`),
-  );
+  drawing.append(shape("line", { class: "threshold", x1: MARGIN.left, x2: right, y1: y, y2: y }));
+  if (right + MARGIN.right === drawnWidth) {
+    drawing.append(shape("text", { class: "halo", x: right - 2, y: y - 5, "text-anchor": "end" }, thresholdText(protocol)));
+  }
+}
+
+function thresholdText(protocol) {
+  return `threshold ${number(protocol.threshold)}`;
 }
 
 function moveCursor() {

@@ -58,8 +58,8 @@ function drawBoxes(context, shown) {
   const [across, down] = [canvas.width / page.size[1], canvas.height / page.size[0]];
   const unit = canvas.width / FINE;
   for (const [x1, y1, x2, y2, score] of regionsAt(shown.video, shown.frame).toReversed()) {
-    const thick = isAlarm(score) ? 3 : 1.25;
-    for (const [width, colour] of [[thick + 2.5, "rgba(0, 0, 0, 0.7)"], [thick, "#ffd60a"]]) {
+    const thick = isAlarm(score) ? 3.5 : 1.75;
+    for (const [width, colour] of [[thick + 2, "rgba(0, 0, 0, 0.7)"], [thick, "#ffd60a"]]) {
       Object.assign(context, { lineWidth: width * unit, strokeStyle: colour });
       context.strokeRect(x1 * across, y1 * down, (x2 - x1) * across, (y2 - y1) * down);
     }
@@ -80,7 +80,7 @@ function drawScore(context, x, y, text, unit) {
 
 function boxKey(small) {
   if (small || !page.videos.some((video) => Object.keys(video.regions).length)) return [];
-  return ["boxes: regions", page.region_threshold === null ? "" : `(thick from ${number(page.region_threshold)})`];
+  return [page.region_threshold === null ? "boxes: regions" : `boxes: regions, thick from ${number(page.region_threshold)}`];
 }
 
 // Keys: what colours mean.
