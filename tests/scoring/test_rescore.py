@@ -254,6 +254,12 @@ def test_the_command_reads_labels_of_the_dataset_of_a_configuration(tmp_path: Pa
     assert "video b: expected 16 scores, of frames 0 to 15 of 16, found 15" in result.stderr
 
 
+def test_labels_of_another_length_than_an_old_evaluation_had_are_refused(folder: Path) -> None:
+    longer = {video: [0] * (frames + (video == "c")) for video, frames in VIDEOS.items()}
+    with pytest.raises(DataError, match="video c: expected scores of the 46 frames that its labels have, found scores of 45"):
+        relabel(read_score_file(folder), labels_of(**longer))
+
+
 def test_mean_and_spread_are_those_of_the_runs() -> None:
     found = mean_and_spread([0.8, 0.9, 1.0])
     assert (found["mean"], found["std"], found["min"], found["max"]) == (pytest.approx(0.9), pytest.approx(0.1), 0.8, 1.0)
