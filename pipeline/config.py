@@ -83,9 +83,25 @@ class FlowsSettings(Section):
     """Dense optical flow between consecutive frames."""
 
     estimator: str = "farneback"
-    """farneback or dis."""
+    """farneback, dis or tvl1; or a network, raft-small or raft-large, which sees colour and is best run on a GPU."""
     source: Literal["frames", "video"] = "frames"
     """Computed on the stored frames, or on the video at its native size and then resized with rescaled vectors."""
+    weights: str = "default"
+    """Of RAFT: default = torchvision's, by name from its hub; or, under torchvision's names, a .safetensors or .pth file
+    or a folder with model.safetensors, such as `stpa import-weights raft` leaves."""
+    updates: Annotated[int, Field(ge=1, le=1000)] = 12
+    """How often RAFT refines its flow."""
+    precision: Literal["mixed", "fp32"] = "mixed"
+    """Of RAFT on a GPU: mixed = half precision in its networks, as published; correlations and flow stay fp32."""
+    batch_size: int = operational(8, "pairs of frames seen by RAFT at once", ge=1)
+    device: str = operational("auto", "of RAFT: auto, cpu, cuda, cuda:1 ...")
+
+    def determining(self) -> dict[str, Any]:
+        """Leave out what only RAFT reads where there is none: no key of other flow depends on it."""
+        settings = super().determining()
+        if self.estimator.startswith("raft"):
+            return settings
+        return {name: settings[name] for name in ("estimator", "source")}
 
 
 class MasksSettings(Section):

@@ -1,4 +1,4 @@
-"""Optical flow estimators behind one small interface."""
+"""Optical flow estimators behind one small interface. Imports no torch by itself."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -8,10 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, FlowsSettings
+from pipeline.models.flow_weights import DEFAULT, require_weights
 
 FlowEstimator = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""frames (T, H, W) uint8 grey -> flow (T-1, 2, H, W) float32; flow[i] maps frame i to i+1, x then y, pixels per frame."""
+"""frames (T, H, W, C) uint8, C = 1 (grey) or 3 (RGB) -> flow (T-1, 2, H, W) float32.
+
+flow[i] maps frame i to i+1, x to the right, then y down, pixels per frame.
+"""
 
 
 def farneback() -> FlowEstimator:
@@ -31,7 +35,7 @@ def farneback() -> FlowEstimator:
             flags=0,
         )
 
-    return _over_pairs(pair)
+    return _over_grey_pairs(pair)
 
 
 def dis() -> FlowEstimator:
@@ -41,31 +45,72 @@ def dis() -> FlowEstimator:
     def pair(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> Any:
         return estimator.calc(first_HW, second_HW, None)  # type: ignore[call-overload]
 
-    return _over_pairs(pair)
+    return _over_grey_pairs(pair)
 
 
-ESTIMATORS: dict[str, Callable[[], FlowEstimator]] = {"farneback": farneback, "dis": dis}
+def tvl1() -> FlowEstimator:
+    """Return total variation with an L1 data term (Zach et al., DAGM 2007), with OpenCV's default parameters."""
+    if not hasattr(cv2, "optflow"):
+        raise ConfigError(
+            f"flows.estimator: tvl1 needs the contributed modules of OpenCV, found a build without them (cv2 "
+            f"{cv2.__version__}); uninstall every opencv package and install opencv-contrib-python-headless"
+        )
+    estimator = cv2.optflow.DualTVL1OpticalFlow.create()
+
+    def pair(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> Any:
+        return estimator.calc(first_HW, second_HW, None)  # type: ignore[call-overload]
+
+    return _over_grey_pairs(pair)
 
 
-def open_flow_estimator(name: str) -> FlowEstimator:
-    """Return the estimator of this name, ready to use.
+CLASSICAL: dict[str, Callable[[], FlowEstimator]] = {"farneback": farneback, "dis": dis, "tvl1": tvl1}
+"""Estimators without weights."""
+NETWORKS = tuple(DEFAULT)
+"""Estimators with weights."""
+
+
+def open_flow_estimator(settings: FlowsSettings) -> FlowEstimator:
+    """Return the estimator that the settings name, ready to use; weights are loaded.
 
     Raises
     ------
     ConfigError
-        No estimator has this name.
+        No estimator has this name, or the weights are those of another model.
+    FileNotFoundError
+        There are no weights.
     """
-    if name not in ESTIMATORS:
-        raise ConfigError(f"flows.estimator: expected one of {', '.join(ESTIMATORS)}, found {name!r}")
-    return ESTIMATORS[name]()
+    name = settings.estimator
+    if name in CLASSICAL:
+        return CLASSICAL[name]()
+    check_flow_estimator(settings)
+    from pipeline.models.flow_raft import open_raft
+
+    return open_raft(settings)
 
 
-def _over_pairs(pair: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> FlowEstimator:
-    def estimate(frames_THW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        flows = [pair(first, second) for first, second in pairwise(frames_THW)]
+def check_flow_estimator(settings: FlowsSettings) -> None:
+    """Refuse an unknown estimator, and one whose weights are neither there nor to be had (see open_flow_estimator)."""
+    name = settings.estimator
+    if name in CLASSICAL:
+        CLASSICAL[name]()
+    elif name in NETWORKS:
+        require_weights(settings)
+    else:
+        raise ConfigError(f"flows.estimator: expected one of {', '.join((*CLASSICAL, *NETWORKS))}, found {name!r}")
+
+
+def _over_grey_pairs(pair: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> FlowEstimator:
+    def estimate(frames_THWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        flows = [pair(first_HW, second_HW) for first_HW, second_HW in pairwise(map(_grey, frames_THWC))]
         return np.ascontiguousarray(np.stack(flows).transpose(0, 3, 1, 2), np.float32)
 
     return estimate
+
+
+def _grey(frame_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if frame_HWC.shape[-1] == 1:
+        return frame_HWC[..., 0]
+    return np.asarray(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def resize_flow(flow_T2HW: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -14,14 +14,19 @@ class FlowsStage(ShardStage):
     costly: ClassVar[bool] = True
 
     def settings(self) -> dict[str, Any]:
-        """Return estimator and source."""
-        return self.config.flows.determining()
+        """Return estimator and source; of RAFT also how it is run, and what identifies its weights."""
+        from pipeline.models.flow_weights import DEFAULT, weights_identity
+
+        flows = self.config.flows
+        if flows.estimator not in DEFAULT:
+            return flows.determining()
+        return {**flows.determining(), "weights": weights_identity(flows)}
 
     def check(self) -> None:
-        """Refuse an unknown estimator before anything is read."""
-        from pipeline.models.flow import open_flow_estimator
+        """Refuse an unknown estimator, or one without weights, before anything is read."""
+        from pipeline.models.flow import check_flow_estimator
 
-        open_flow_estimator(self.config.flows.estimator)
+        check_flow_estimator(self.config.flows)
 
     def length(self, record: VideoRecord) -> int:
         """Return the number of pairs of consecutive frames."""
@@ -42,7 +47,7 @@ class FlowsStage(ShardStage):
         )
 
     def worker(self) -> ShardWorker:
-        """Estimate on grey frames: the stored ones, or those of the video at its native size."""
+        """Load the estimator; it sees the stored frames, or those of the video at its native size."""
         from pipeline.stages.prepare import open_flow
         from pipeline.stages.source import SourceFrames
 

@@ -25,12 +25,13 @@ def open_flow(flows: FlowsSettings, frames: FramesSettings) -> FlowMaker:
     Raises
     ------
     ConfigError
-        No estimator has this name.
+        No estimator has this name, or its weights are those of another model.
+    FileNotFoundError
+        Its weights are missing.
     """
-    estimate = open_flow_estimator(flows.estimator)
+    estimate = open_flow_estimator(flows)
 
     def make(frames_THWC: NDArray[np.uint8]) -> NDArray[np.float16]:
-        flow_T2HW = estimate(to_grey(frames_THWC))
-        return resize_flow(flow_T2HW, frames.height, frames.width).astype(np.float16)
+        return resize_flow(estimate(frames_THWC), frames.height, frames.width).astype(np.float16)
 
     return make

@@ -5,50 +5,43 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from flow_run import FRAMES, stored, write_coloured
+from motion import end_point_error, mean_error, moving, true_flow, warped
 from numpy.typing import NDArray
 
-from pipeline.artifacts.plan import make_plan
-from pipeline.artifacts.workspace import Workspace
-from pipeline.config import ConfigError, DatasetSettings, load_config
-from pipeline.datasets.inventory import take_inventory
-from pipeline.datasets.registry import open_dataset
-from pipeline.execution.inputs import StoredInputs
-from pipeline.execution.runner import run_shards
-from pipeline.models.flow import ESTIMATORS, open_flow_estimator, resize_flow
+from pipeline.config import ConfigError, FlowsSettings, load_config
+from pipeline.datasets.reader import to_grey
+from pipeline.models.flow import CLASSICAL, check_flow_estimator, open_flow_estimator, resize_flow
 from pipeline.stages.flows import FlowsStage
-from pipeline.stages.frames import FramesStage
 
-FRAMES = 18  # two shards of 16, so that a flow reaches across the border of shards
-
-
-def textured(height: int, width: int) -> NDArray[np.uint8]:
-    """Return smooth noise (height, width) over the whole range of grey."""
-    noise_HW = np.random.default_rng(0).uniform(0, 255, (height, width)).astype(np.float32)
-    smooth_HW = cv2.GaussianBlur(noise_HW, (0, 0), 2)
-    return np.asarray((smooth_HW - smooth_HW.min()) * (255 / np.ptp(smooth_HW)), np.uint8)
-
-
-def moving(count: int, dx: int, dy: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
-    """Return frames (T, H, W) whose content moves ``dx`` pixels to the right and ``dy`` down from each to the next."""
-    room_y, room_x = abs(dy) * count, abs(dx) * count
-    image = textured(height + 2 * room_y, width + 2 * room_x)
-    corners = [(room_y - dy * i, room_x - dx * i) for i in range(count)]
-    return np.stack([image[top : top + height, left : left + width] for top, left in corners])
-
-
-def end_point_error(flow_T2HW: NDArray[np.float32], dx: float, dy: float, rim: int = 16) -> float:
-    """Return the mean distance from the true vector, pixels, away from the rim, where content enters and leaves."""
-    distance_THW = np.hypot(flow_T2HW[:, 0] - dx, flow_T2HW[:, 1] - dy)
-    return float(distance_THW[:, rim:-rim, rim:-rim].mean())
+TURN = np.array([[np.cos(0.035), -np.sin(0.035)], [np.sin(0.035), np.cos(0.035)]])  # two degrees, clockwise on the screen
+GROW = 1.03 * np.eye(2)
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(2, -1), (-1, 2)])
-@pytest.mark.parametrize("name", list(ESTIMATORS))
+@pytest.mark.parametrize("name", list(CLASSICAL))
 def test_a_translation_is_found_within_a_twentieth_of_a_pixel(name: str, dx: int, dy: int) -> None:
-    flow_T2HW = open_flow_estimator(name)(moving(4, dx, dy))
+    flow_T2HW = CLASSICAL[name]()(moving(4, dx, dy)[..., None])
     assert flow_T2HW.shape == (3, 2, 96, 128)
     assert flow_T2HW.dtype == np.float32
     assert end_point_error(flow_T2HW, dx, dy) < 0.05
+
+
+@pytest.mark.parametrize("matrix_22", [TURN, TURN.T, GROW, np.linalg.inv(GROW)], ids=["clockwise", "back", "in", "out"])
+@pytest.mark.parametrize(("name", "bound"), [("farneback", 0.1), ("dis", 0.07), ("tvl1", 0.07)])
+def test_a_rotation_and_a_zoom_are_found_within_a_tenth_of_a_pixel(
+    name: str, bound: float, matrix_22: NDArray[np.float64]
+) -> None:
+    true_2HW = true_flow(matrix_22)
+    assert np.hypot(*true_2HW).mean() > 1.2
+    assert mean_error(CLASSICAL[name]()(warped(3, matrix_22)[..., None]), true_2HW) < bound
+
+
+@pytest.mark.parametrize("name", list(CLASSICAL))
+def test_flow_of_coloured_frames_is_that_of_their_luminance(name: str) -> None:
+    rgb_THWC = np.stack([moving(2, 1, 0, 48, 64), moving(2, 1, 1, 48, 64), moving(2, 0, 1, 48, 64)], axis=-1)
+    grey_THW1 = to_grey(rgb_THWC)[..., None]
+    np.testing.assert_array_equal(CLASSICAL[name]()(rgb_THWC), CLASSICAL[name]()(grey_THW1))
 
 
 def test_vectors_are_rescaled_with_the_picture() -> None:
@@ -61,33 +54,23 @@ def test_vectors_are_rescaled_with_the_picture() -> None:
 
 
 def test_an_unknown_estimator_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="farneback, dis"):
-        open_flow_estimator("raft2")
+    for refuse in (open_flow_estimator, check_flow_estimator):
+        with pytest.raises(ConfigError, match="farneback, dis, tvl1, raft-small, raft-large, found 'raft2'"):
+            refuse(FlowsSettings(estimator="raft2"))
 
 
-def write_coloured(root: Path) -> None:
-    """Write a video of three channels that differ, moving 2 px to the right and 1 px up, and its grey version beside."""
-    picture_THW = moving(FRAMES, 2, -1, 64, 96)
-    rgb_THWC = np.stack([picture_THW, picture_THW // 2, 255 - picture_THW // 3], axis=-1)
-    for i, rgb_HWC in enumerate(rgb_THWC):
-        for name, image in (("rgb", rgb_HWC[..., ::-1]), ("grey", cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2GRAY))):
-            path = root / name / "train" / "a" / f"{i:03d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            assert cv2.imwrite(str(path), image)
+@pytest.mark.parametrize("name", list(CLASSICAL))
+def test_what_only_raft_reads_is_in_no_key_of_other_flow(name: str) -> None:
+    settings = ["flows.weights=elsewhere", "flows.updates=3", "flows.precision=fp32", "flows.batch_size=2"]
+    stage = FlowsStage(load_config(None, [f"flows.estimator={name}", *settings]))
+    assert stage.settings() == {"estimator": name, "source": "frames"}
+    stage.check()
 
 
-def stored(tmp_path: Path, video: str, *overrides: str) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """Return the frames and flow that the two stages store of a video, at its own size unless told otherwise."""
-    cache = tmp_path / "-".join(("cache", video, *(text.partition("=")[2] for text in overrides)))
-    settings = [f"run.cache='{cache}'", "run.shard_frames=16", "frames.height=64", "frames.width=96", *overrides]
-    dataset = open_dataset(DatasetSettings(kind="folder", root=tmp_path / "data" / video))
-    records = take_inventory(dataset, cache / "inventory.json").records
-    workspace = Workspace(load_config(None, settings), [FramesStage, FlowsStage], records)
-    for stage in ("frames", "flows"):
-        plan = make_plan(workspace, stage)
-        assert not run_shards(workspace, plan, plan.missing, lambda what, done, total: None).failures
-    inputs = StoredInputs(workspace)
-    return inputs.read("frames", "frames", records[0]), inputs.read("flows", "flow", records[0])
+def test_tvl1_of_an_opencv_without_contributed_modules_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "optflow")
+    with pytest.raises(ConfigError, match="install opencv-contrib-python-headless"):
+        check_flow_estimator(FlowsSettings(estimator="tvl1"))
 
 
 @pytest.mark.parametrize("source", ["frames", "video"])

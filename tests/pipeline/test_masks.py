@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.config import Config, ConfigError, FramesSettings, MasksSettings
+from pipeline.config import Config, ConfigError, FlowsSettings, FramesSettings, MasksSettings
 from pipeline.contract import Array, Inputs, Shard, Video, VideoRecord
 from pipeline.datasets.reader import resize_frames, to_grey
 from pipeline.models.flow import open_flow_estimator
@@ -272,7 +272,7 @@ def test_on_the_synthetic_street_silhouettes_are_those_of_walkers() -> None:
     settings = SyntheticSettings(seed=0, frames=100)
     video, scene = render_video(settings, "train", 1), make_scene(0, settings.height, settings.width)
     frames_THWC = resize_frames(video.frames_THWC, 128, 160)
-    flow_T2HW = open_flow_estimator("dis")(to_grey(frames_THWC)).astype(np.float16)
+    flow_T2HW = open_flow_estimator(FlowsSettings(estimator="dis"))(frames_THWC).astype(np.float16)
     light_HWC = np.ones((settings.height, settings.width, 3), np.float32)
     owners = [
         cv2.resize(compose(scene, video.actors, t, light_HWC)[1], (160, 128), interpolation=cv2.INTER_NEAREST)
