@@ -63,6 +63,11 @@ class Evaluation:
         """Return the protocol that is shown first: one under which scores of different videos compare."""
         return min(self.protocols, key=lambda name: PROTOCOLS[name].per_video)
 
+    @property
+    def fused(self) -> list[str]:
+        """Return the names of the fused indicators, in order."""
+        return list(self.metrics["protocols"][self.shown]["fusion_weights"])
+
     def threshold(self, protocol: str) -> float | None:
         """Return the calibrated threshold of the fused score, where the evaluation has one for this protocol."""
         value: float | None = self.metrics["protocols"][protocol].get("threshold")

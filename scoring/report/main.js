@@ -40,10 +40,10 @@ function showControls() {
     : "Evidence: -log10 of the chance that normal video scores as high; thin lines are shares of the fused score.";
   const cut = protocol.highest > protocol.top ? ` Cut off at ${number(protocol.top)}; the highest is ${number(protocol.highest)}.` : "";
   const shaded = page.videos.some((video) => video.truth?.length) ? " Shaded: truly anomalous." : "";
-  const maps = state.protocol === page.shown ? "" : ` Error maps and regions are those of protocol ${page.shown}.`;
+  const maps = state.protocol === page.shown ? "" : ` Maps and regions are those of protocol ${page.shown}.`;
   const kept = page.step > 1 ? ` One frame in ${page.step} has pictures.` : "";
   byId("explained").textContent =
-    `${unit}${cut}${shaded}${maps}${kept} Point at the timeline to look, click to stay; arrow keys step, Page Up and Down by 16, space plays.`;
+    `${unit}${cut}${shaded} Maps: how many times more than in training, at each place.${maps}${kept} Point at the timeline to look, click to stay; arrow keys step, Page Up and Down by 16, space plays.`;
   byId("overview-note").textContent = `fused score, protocol ${state.protocol}, one scale for all`;
 }
 

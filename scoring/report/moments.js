@@ -29,7 +29,7 @@ function momentCard(moment, watcher) {
   const video = page.videos[moment.video];
   const tag = momentTag(moment);
   const stretch = moment.stretch ? `; anomalous from ${moment.stretch[0]} to ${moment.stretch[1] - 1}` : "";
-  const quad = element("div", { class: "quad" });
+  const quad = element("div", { class: page.maps.length > 2 ? "quad many" : "quad" });
   const card = element("a", { class: "moment", href: address(moment.video, moment.frame) }, quad,
     element("span", { class: "title" }, `${video.id}, frame ${moment.frame}`),
     element("span", {}, `: score ${number(moment.score)}${tag}${stretch}`));

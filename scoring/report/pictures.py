@@ -102,9 +102,14 @@ def find_scale(evaluation: Evaluation, inputs: Inputs) -> Scale:
     for video in evaluation.videos:
         for name, map_Nhw in read_maps(evaluation.folder, video.record.id)[1].items():
             highest.setdefault(name, []).append(map_Nhw.max((1, 2)))
-    maps = {name: max(1, round(np.percentile(np.concatenate(highest[name]), HEAT_PERCENTILE))) for name in sorted(highest)}
+    order = [*evaluation.fused, *sorted(highest)]
+    maps = {name: _full(np.concatenate(highest[name])) for name in sorted(highest, key=order.index)}
     full = float(np.percentile(np.concatenate(magnitude), FULL_PERCENTILE))
     return Scale(flow=round(max(SMALLEST_FULL, full), 2), maps=maps)
+
+
+def _full(highest_N: NDArray[np.uint8]) -> int:
+    return max(1, round(np.percentile(highest_N, HEAT_PERCENTILE)))
 
 
 def encode_video(

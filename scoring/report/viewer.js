@@ -5,7 +5,10 @@ const panels = makePanels(byId("panels"));
 
 function makePanels(place, small = false) {
   const made = [panel("frame", "Frame", boxKey(small)), panel("flow", "Flow", flowKey(small))];
-  page.maps.forEach((map, index) => made.push(panel(`map-${index}`, `${capital(words(map.name))} error`, mapKey(map, small))));
+  page.maps.forEach((map, index) => {
+    const title = capital(words(map.name));
+    made.push(panel(`map-${index}`, small ? title : `${title} map`, mapKey(map, small)));
+  });
   for (const one of made) place.append(one.figure);
   return made;
 }
