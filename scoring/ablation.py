@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from pipeline.contract import DataError
-from scoring.fusion import evidence, fuse, oracle_weights
+from scoring.fusion import evidence, fuse, or_equal, oracle_weights
 from scoring.metrics import LabelledScores, overall
 from scoring.protocols import PROTOCOLS, Protocol
 from scoring.scores import FUSED, Pooling, raw_name, score_names
@@ -42,8 +42,7 @@ class Stored:
 
     def weights_by(self, pooling: Pooling) -> dict[str, float]:
         """Return the weight of each indicator under a pooling; all alike where training data prefer none."""
-        found = {name: self.weights[raw_name(name, pooling)] for name in self.indicators}
-        return found if any(found.values()) else dict.fromkeys(found, 1.0)
+        return or_equal({name: self.weights[raw_name(name, pooling)] for name in self.indicators})
 
     def alone(self, name: str) -> LabelledScores:
         """Return a stored score."""
@@ -125,8 +124,7 @@ def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
     for name in score_names(stored.indicators, chosen):
         yield _row(f"{name} alone", "alone", stored.alone(name), other if name.endswith(f"_{other}") else chosen)
     for left_out in stored.indicators if len(stored.indicators) > 1 else ():
-        weights = {name: weight for name, weight in learnt.items() if name != left_out}
-        weights = weights if any(weights.values()) else dict.fromkeys(weights, 1.0)
+        weights = or_equal({name: weight for name, weight in learnt.items() if name != left_out})
         yield _row(f"without {left_out}", "without", stored.fused(weights, chosen), chosen, weights)
     equal = dict.fromkeys(stored.indicators, 1.0)
     yield _row("equal weights", "equal", stored.fused(equal, chosen), chosen, equal)

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from pipeline.config import EvalSettings
 from pipeline.contract import Array, VideoRecord
-from scoring.fusion import evidence
+from scoring.fusion import evidence, or_equal
 from scoring.measure import Detector
 from scoring.protocols import Protocol, TapName
 from scoring.region_metrics import Detections
@@ -126,24 +126,28 @@ def region_rule(detector: Detector, protocol: Protocol, settings: EvalSettings) 
     """Return how the maps of a protocol's tap become regions.
 
     None under a protocol whose scores do not compare with those of training video (min-max per test video), and for a
-    detector that does not know its training windows. Level and threshold are those of the sum of each network's
-    worst place, which is never below the worst place of the sum: rates are held rather than passed.
+    detector that does not know its training windows. Level and threshold are those of the worst place of all maps together
+    in training windows; of a detector that knows each map's worst place only, those of their sum, which is never below.
     """
     if protocol.per_video:
         return None
-    weights = {
-        name: detector.fusion_weight(protocol.tap, name)
-        for name in detector.indicators
-        if detector.normal_values(protocol.tap, f"{name}_peak") is not None
-    }
-    if not any(weights.values()):
-        weights = dict.fromkeys(weights, 1.0)
-    peak_W = normal_evidence(detector, protocol.tap, weights, suffix="_peak") if weights else None
-    if peak_W is None:
+    tap = protocol.tap
+    weights = or_equal(
+        {
+            name: detector.fusion_weight(tap, name)
+            for name in detector.indicators
+            if detector.normal_values(tap, f"{name}_peak") is not None
+        }
+    )
+    if not weights:
         return None
+    peak_W = detector.normal_values(tap, "map_peak")
+    if peak_W is None:
+        peak_W = normal_evidence(detector, tap, weights, suffix="_peak")
+    assert peak_W is not None  # each of its parts is known
     return RegionRule(
         detector=detector,
-        tap=protocol.tap,
+        tap=tap,
         weights=weights,
         level=tail_threshold(peak_W, settings.region_rate),
         threshold=tail_threshold(peak_W, settings.false_alarm_rate),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError, VideoRecord
-from scoring.fusion import evidence, fuse
+from scoring.fusion import evidence, fuse, or_equal
 from scoring.measure import Detector, Measured
 from scoring.protocols import Protocol
 
@@ -104,7 +104,7 @@ def fusion_weights(detector: Detector, protocol: Protocol, pooling: Pooling) -> 
     weights = {
         name: detector.fusion_weight(protocol.tap, bundle_name(raw_name(name, pooling))) for name in detector.indicators
     }
-    return weights if any(weights.values()) else dict.fromkeys(weights, 1.0)
+    return or_equal(weights)
 
 
 def psnr(mse_N: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -177,7 +177,8 @@ class Bundle:
     def normal_values(self, tap: Tap, name: str) -> NDArray[np.float64] | None:
         """Return what normal training windows measure when taken for new video, (W,) float64, in the unit of ``measure``.
 
-        Row n is the same window for every name: those of ``measure``, and ``<indicator>_peak``, the worst place of a map.
+        Row n is the same window for every name: those of ``measure``, and ``<indicator>_peak``, the worst place of a map,
+        and ``map_peak``, the most evidence that all maps together give at any place.
         None where the bundle does not know.
         """
         return self.windows.get(tap, name)

@@ -7,8 +7,10 @@ it; and the distance to the neighbours is set against how far apart these are th
 al. 2000), since what is rare in normal video (people who come in at the bottom, groups) lies far from its neighbours too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,16 @@ class FrameObjects:
     objects: Objects
     score_N: NDArray[np.float64]
     frames: int
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Return the objects of stretches that follow each other."""
+        starts = np.cumsum([0, *(part.frames for part in parts)])
+        return cls(
+            objects=Objects.join([part.objects.later(int(start)) for part, start in zip(parts, starts, strict=False)]),
+            score_N=np.concatenate([part.score_N for part in parts]),
+            frames=int(starts[-1]),
+        )
 
     def worst(self) -> NDArray[np.float64]:
         """Return the score of the most unusual object of each frame, (T,) float64; 0 where there is none."""

@@ -110,24 +110,23 @@ class _VideoObjects:
     frames: int
 
 
-def learn_objects(inputs: Inputs, settings: TrainSettings, report: Report) -> tuple[ObjectModel, NDArray[np.float64]]:
+def learn_objects(inputs: Inputs, settings: TrainSettings, report: Report) -> tuple[ObjectModel, FrameObjects]:
     """Learn from the training split which objects are normal.
 
     Returns
     -------
-    The model, and for all training frames, in the order of the videos, the score of the most unusual object of each, as if
-    its video were new: (N,) float64.
+    The model, and the objects of all training frames, the videos end to end, each judged as if its video were new.
     """
     records = inputs.videos("train")
     backgrounds = [_learn_background(inputs, record) for record in records]
     random = Seed(settings.seed).generator("objects")
     scenes: list[Scene] = []
-    worst: dict[int, NDArray[np.float64]] = {}
+    judged: dict[int, FrameObjects] = {}
     for members in by_camera(backgrounds):
         background = merge_backgrounds([backgrounds[video] for video in members])
         found: dict[int, _VideoObjects] = {}
         for video in members:
-            report("objects of normal video", len(worst) + len(found), len(records))
+            report("objects of normal video", len(judged) + len(found), len(records))
             found[video] = _read_objects(inputs, records[video], background, settings.object_area, video, len(members))
         memory = remember(
             np.concatenate([one.attribute_ND for one in found.values()]),
@@ -136,10 +135,10 @@ def learn_objects(inputs: Inputs, settings: TrainSettings, report: Report) -> tu
             random,
         )
         scenes.append(Scene(background=background, memory=memory))
-        worst |= {video: _judge_as_new(memory, one) for video, one in found.items()}
+        judged |= {video: _judge_as_new(memory, one) for video, one in found.items()}
     report("objects of normal video", len(records), len(records))
     model = ObjectModel(scenes=tuple(scenes), min_area=settings.object_area)
-    return model, np.concatenate([worst[video] for video in range(len(records))])
+    return model, FrameObjects.join([judged[video] for video in range(len(records))])
 
 
 def by_camera(backgrounds: Sequence[Background]) -> list[list[int]]:
@@ -180,11 +179,11 @@ def _read_objects(
     )
 
 
-def _judge_as_new(memory: Memory, video: _VideoObjects) -> NDArray[np.float64]:
-    """Return the score of the most unusual object of each frame of a training video, (T,)."""
+def _judge_as_new(memory: Memory, video: _VideoObjects) -> FrameObjects:
+    """Return the objects of a training video; those that cannot be judged score 0."""
     judged_N = memory.size.shows_enough(video.attribute_ND, video.objects.whole_N)
     score_N = np.zeros(len(judged_N))
     for part in np.unique(video.part_N):
         own_N = judged_N & (video.part_N == part)
         score_N[own_N] = memory.score(video.attribute_ND[own_N], int(part))
-    return FrameObjects(objects=video.objects, score_N=score_N, frames=video.frames).worst()
+    return FrameObjects(objects=video.objects, score_N=score_N, frames=video.frames)

@@ -8,8 +8,7 @@ the training did.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,19 +16,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.config import TrainSettings
-from trainer.calibration import Network, Sample, learn_places, pool
+from trainer.calibration import Calibration, Network, Sample, learn_places, pool
 from trainer.clips import TrainingData
-from trainer.indicators import TAPS, Tap
+from trainer.evidence import evidence, or_equal
+from trainer.indicators import MAP_STRIDE, TAPS, Errors, Tap
+from trainer.objects import FrameObjects, over_window
 
 FOLDS = 4
 PEAK = "{}_peak"
+MAP_PEAK = PEAK.format("map")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NormalWindows:
     """Values of the same normal training windows under every indicator, row by row, at each tap; (W,) float64 each.
 
-    Besides the values of a measurement, ``<indicator>_peak``: the worst place of the map of the scored frame.
+    Besides the values of a measurement, ``<indicator>_peak``: the worst place of the map of the scored frame; and
+    ``map_peak``: the most evidence that all maps together give at any place of it.
     Empty for a bundle from elsewhere: nothing is known of its training, so that no threshold can be told.
     """
 
@@ -58,28 +61,46 @@ class NormalWindows:
 
 def normal_windows(
     samples: Mapping[Network, Sample],
-    frame_values: Mapping[str, NDArray[np.float64]],
+    calibration: Calibration,
     data: TrainingData,
     start_W: NDArray[np.int64],
     settings: TrainSettings,
-    window_values: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+    *,
+    logit_N: NDArray[np.float64] | None = None,
+    objects: FrameObjects | None = None,
 ) -> NormalWindows:
     """Measure the windows that start at ``start_W``, which are those of every sample, each as if its video were new.
 
-    ``frame_values`` are those of indicators that judge single frames: (N,) of all training frames, by models that had not
-    seen the frame's video; ``window_values`` (W,) those of indicators that judge whole windows.
+    ``logit_N`` are the discriminator's of all training frames, and ``objects`` those of all training frames with their
+    scores, both by models that had not seen the frame's video; None where the bundle has no such indicator.
     """
     fold_W = folds(start_W, data)
     values: dict[tuple[Tap, str], NDArray[np.float64]] = {}
-    for network, sample in samples.items():
-        for tap in TAPS:
-            found = _as_new(network, sample, tap, fold_W, settings)
+    for tap, index in TAPS.items():
+        maps: dict[str, NDArray[np.floating[Any]]] = {}
+        for network, sample in samples.items():
+            found, maps[network] = _as_new(network, sample.normal[tap], fold_W, settings)
             values |= {(tap, name): value_W for name, value_W in found.items()}
-    for name, value_N in frame_values.items():
-        values |= {(tap, name): value_N[start_W + index] for tap, index in TAPS.items()}
-    for name, value_W in window_values.items():
-        values |= {(tap, name): value_W for tap in TAPS}
+        if logit_N is not None:
+            values[tap, "semantic"] = logit_N[start_W + index]
+        if objects is not None:
+            height, width = next(iter(maps.values())).shape[1:]
+            maps["objects"] = objects.painted(start_W + index, (height, width), MAP_STRIDE)
+            values[tap, "objects"] = over_window(objects.worst(), start_W, 0)
+        values |= {(tap, PEAK.format(name)): map_Whw.max((1, 2)).astype(np.float64) for name, map_Whw in maps.items()}
+        values[tap, MAP_PEAK] = _evidence_peak(maps, calibration, tap)
     return NormalWindows(values=values)
+
+
+def _evidence_peak(
+    maps: Mapping[str, NDArray[np.floating[Any]]], calibration: Calibration, tap: Tap
+) -> NDArray[np.float64]:
+    """Return the most evidence that all maps together give at any place of each window, (W,)."""
+    weights = or_equal({name: calibration.fusion_weight(tap, name) for name in maps})
+    sum_Whw = np.zeros(next(iter(maps.values())).shape)
+    for name, map_Whw in maps.items():
+        sum_Whw += weights[name] * evidence(calibration.z(tap, name, map_Whw.astype(np.float64)))
+    return np.asarray(sum_Whw.max((1, 2)))
 
 
 def folds(start_W: NDArray[np.int64], data: TrainingData) -> NDArray[np.int64]:
@@ -92,17 +113,16 @@ def folds(start_W: NDArray[np.int64], data: TrainingData) -> NDArray[np.int64]:
 
 
 def _as_new(
-    network: Network, sample: Sample, tap: Tap, fold_W: NDArray[np.int64], settings: TrainSettings
-) -> dict[str, NDArray[np.float64]]:
-    """Return the values of one network at one tap, each fold judged by the places that the others teach."""
-    errors = sample.normal[tap]
+    network: Network, errors: Errors, fold_W: NDArray[np.int64], settings: TrainSettings
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float32]]:
+    """Return the values and the maps of one network at one tap, each fold judged by the places that the others teach."""
     values: dict[str, NDArray[np.float64]] = {}
+    ratio_Whw = np.empty(errors.map_Nhw.shape, np.float32)
     for fold in np.unique(fold_W):
         own_F, others_F = np.flatnonzero(fold_W == fold), np.flatnonzero(fold_W != fold)
         pooling = learn_places(errors.take(others_F if len(others_F) else own_F).map_Nhw, settings)
         own = errors.take(own_F)
-        found = pool(network, own, pooling).values
-        found[PEAK.format(network)] = pooling.ratio(own.map_Nhw).flatten(1).amax(1).double().numpy()
-        for name, value_F in found.items():
+        ratio_Whw[own_F] = pooling.ratio(own.map_Nhw).numpy()
+        for name, value_F in pool(network, own, pooling).values.items():
             values.setdefault(name, np.empty(len(fold_W)))[own_F] = value_F
-    return values
+    return values, ratio_Whw

@@ -42,10 +42,10 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
         fits[name] = fit_autoencoder(signal, data, settings, device=device, report=report)
         samples[name] = measure_sample(fits[name].network, signal, data, settings, report)
     start_W = sampled_windows(data, settings)
-    frame_values = {} if discriminator is None else {"semantic": discriminator.held_out_normal_N}
-    objects, worst_N = learn_objects(inputs, settings, report) if settings.objects else (None, None)
-    objects_W = None if worst_N is None else over_window(worst_N, start_W, 0)
-    frame_values |= {} if worst_N is None else {"objects_peak": worst_N}
+    objects, judged = learn_objects(inputs, settings, report) if settings.objects else (None, None)
+    objects_W = None if judged is None else over_window(judged.worst(), start_W, 0)
+    logits = None if discriminator is None else _logits(discriminator)
+    calibration = calibrate(samples, logits, settings, objects_W)
     return Bundle(
         info=BundleInfo(
             settings=settings,
@@ -60,9 +60,15 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
         temporal=fits["temporal"].network,
         discriminator=None if discriminator is None else discriminator.network,
         objects=objects,
-        calibration=calibrate(samples, None if discriminator is None else _logits(discriminator), settings, objects_W),
+        calibration=calibration,
         windows=normal_windows(
-            samples, frame_values, data, start_W, settings, {} if objects_W is None else {"objects": objects_W}
+            samples,
+            calibration,
+            data,
+            start_W,
+            settings,
+            logit_N=None if logits is None else logits.normal_N,
+            objects=judged,
         ),
         device=device,
     )

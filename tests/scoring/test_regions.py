@@ -11,6 +11,7 @@ from scoring.fusion import evidence
 from scoring.protocols import DEPLOYMENT, PAPER
 from scoring.region_store import file_name, write_detections
 from scoring.regions import CELL, RegionRule, Regions, in_original, region_rule
+from trainer.indicators import Tap
 
 CELLS = (HEIGHT // CELL, WIDTH // CELL)
 
@@ -104,6 +105,15 @@ def test_level_and_threshold_are_passed_by_normal_windows_no_more_often_than_ask
     assert (found.score_R >= asked.threshold).sum() / detector.windows == pytest.approx(0.1, abs=0.01)
     maps["temporal"] = np.roll(maps["temporal"], 5, axis=2)
     assert len(np.unique(asked.find(np.arange(detector.windows), maps).frame_R)) / detector.windows < 0.6
+
+
+def test_a_model_that_knows_the_worst_place_of_all_its_maps_together_is_held_to_that() -> None:
+    class Exact(MadeDetector):
+        def normal_values(self, tap: Tap, name: str) -> NDArray[np.float64] | None:
+            return np.linspace(0, 2, 1001) if name == "map_peak" else super().normal_values(tap, name)
+
+    exact = rule(Exact(), region_rate=0.6, false_alarm_rate=0.2)
+    assert (exact.level, exact.threshold) == (pytest.approx(0.8), pytest.approx(1.6))
 
 
 def test_networks_that_tell_nothing_count_alike_rather_than_not_at_all() -> None:

@@ -55,7 +55,8 @@ def test_a_thing_that_was_put_down_is_unusual_though_nothing_moves(model: Object
 def test_scores_of_training_video_are_those_of_new_video() -> None:
     streets = [*normal_streets(), street("odd", -1.0, seed=20)]
     inputs = MadeInputs(streets)
-    _, worst_N = learn_objects(inputs, small_settings(), silent)
+    _, judged = learn_objects(inputs, small_settings(), silent)
+    worst_N = judged.worst()
     frames = [record.num_frames for record in inputs.videos("train")]
     assert len(worst_N) == sum(frames)
     by_video = np.split(worst_N, np.cumsum(frames)[:-1])
@@ -66,7 +67,8 @@ def test_scores_of_training_video_are_those_of_new_video() -> None:
 def test_a_single_video_is_judged_by_its_other_parts() -> None:
     changing: Callable[[int], float] = lambda frame: 1.0 if frame < 60 else -2.0  # noqa: E731
     inputs = MadeInputs([make_street("only", speed=changing, frames=80)])
-    _, worst_N = learn_objects(inputs, small_settings(), silent)
+    _, judged = learn_objects(inputs, small_settings(), silent)
+    worst_N = judged.worst()
     assert np.median(worst_N[62:]) > 2 * np.median(worst_N[5:55])
 
 

@@ -8,10 +8,12 @@ import torch
 from numpy.typing import NDArray
 from squares import HEIGHT, WIDTH, make_training, silent, small_settings
 
+from pipeline.models.objects import Objects
 from trainer.bundle import Bundle, load_bundle, save_bundle
-from trainer.calibration import Network, Sample
+from trainer.calibration import Network, Sample, calibrate
 from trainer.clips import TrainingData, load_training_data
 from trainer.indicators import TAPS, Errors
+from trainer.objects import FrameObjects, over_window
 from trainer.sample import sampled_windows
 from trainer.threshold import NormalWindows, folds, normal_windows
 from trainer.training import train
@@ -32,15 +34,35 @@ def made_sample(count: int, loud: NDArray[np.int64]) -> Sample:
     return Sample(normal=errors, pseudo={tap: errors[tap].take(none) for tap in TAPS}, twin_P=dict.fromkeys(TAPS, none))
 
 
-def measured(loud_video: int | None) -> tuple[NormalWindows, NDArray[np.int64]]:
+def measured(
+    loud_video: int | None, networks: tuple[Network, ...] = ("spatial",), objects: FrameObjects | None = None
+) -> tuple[NormalWindows, NDArray[np.int64]]:
     """Return what windows of 4 videos measure, and the video of each; one video is loud at one place."""
     data = training_data(4)
     start_W = np.sort(data.start_C)[::5]
     video_W = start_W // 40
     loud = np.flatnonzero(video_W == loud_video) if loud_video is not None else np.zeros(0, np.int64)
-    samples: dict[Network, Sample] = {"spatial": made_sample(len(start_W), loud)}
-    frame_values = {"semantic": np.arange(160, dtype=np.float64)}
-    return normal_windows(samples, frame_values, data, start_W, small_settings()), video_W
+    samples = {network: made_sample(len(start_W), loud) for network in networks}
+    objects_W = None if objects is None else over_window(objects.worst(), start_W, 0)
+    calibration = calibrate(samples, None, small_settings(), objects_W)
+    logit_N = np.arange(160, dtype=np.float64)
+    found = normal_windows(samples, calibration, data, start_W, small_settings(), logit_N=logit_N, objects=objects)
+    return found, video_W
+
+
+def made_objects(score: float, frames: int = 160) -> FrameObjects:
+    """Return one object in each frame, at the same place, of which every third is unusual."""
+    return FrameObjects(
+        objects=Objects(
+            frame_N=np.arange(frames),
+            box_N4=np.tile(np.array([20, 12, 8, 8]), (frames, 1)),  # cells 3 to 4, 5 to 6
+            area_N=np.full(frames, 64),
+            motion_N4=np.zeros((frames, 4), np.float32),
+            whole_N=np.ones(frames, np.bool_),
+        ),
+        score_N=np.where(np.arange(frames) % 3 == 0, score, 0.5),
+        frames=frames,
+    )
 
 
 def test_folds_are_whole_videos() -> None:
@@ -70,6 +92,38 @@ def test_the_peak_is_the_worst_place_and_no_quantile_of_it() -> None:
     assert (found.values["centre", "spatial_peak"] >= found.values["centre", "spatial"]).all()
 
 
+def test_the_peak_of_all_maps_is_their_evidence_at_one_place_added_up() -> None:
+    alone, video_W = measured(1)
+    both, _ = measured(1, ("spatial", "temporal"))
+    for tap in TAPS:
+        # both networks have the same errors here, so that their worst places coincide
+        np.testing.assert_allclose(both.values[tap, "map_peak"], 2 * alone.values[tap, "map_peak"], rtol=1e-6)
+    peak_W = alone.values["last", "map_peak"]
+    assert peak_W[video_W == 1].min() > peak_W[video_W != 1].max()
+
+
+def test_maps_whose_worst_places_differ_peak_below_the_sum_of_their_peaks() -> None:
+    objects = made_objects(3.0)
+    errors, _ = measured(1)
+    both, video_W = measured(1, objects=objects)
+    gained_W = both.values["last", "map_peak"] - errors.values["last", "map_peak"]
+    unusual_W = both.values["last", "objects_peak"] == 3.0
+    assert unusual_W.any()
+    assert (gained_W >= 0).all()
+    # in the loud video the object stands where the error is; elsewhere it is not where the error is highest
+    assert gained_W[unusual_W & (video_W == 1)].min() > gained_W[unusual_W & (video_W != 1)].max()
+
+
+def test_objects_are_those_of_the_window_and_their_peak_is_that_of_the_scored_frame() -> None:
+    objects = made_objects(3.0)
+    found, _ = measured(None, objects=objects)
+    start_W = np.sort(training_data(4).start_C)[::5]
+    for tap, index in TAPS.items():
+        np.testing.assert_array_equal(found.values[tap, "objects_peak"], objects.worst()[start_W + index])
+        means = [objects.score_N[start : start + 16].mean() for start in start_W]
+        np.testing.assert_allclose(found.values[tap, "objects"], means)
+
+
 def test_values_of_single_frames_are_those_of_the_scored_frame_of_each_window() -> None:
     found, _ = measured(loud_video=None)
     start_W = np.sort(training_data(4).start_C)[::5]
@@ -79,7 +133,7 @@ def test_values_of_single_frames_are_those_of_the_scored_frame_of_each_window() 
 
 def test_training_leaves_the_same_windows_for_every_indicator(trained: Bundle) -> None:
     of_networks = {f"{name}{kind}" for name in ("spatial", "temporal") for kind in ("", "_frame_mse", "_peak")}
-    assert {name for _, name in trained.windows.values} == of_networks | {"semantic", "objects", "objects_peak"}
+    assert {name for _, name in trained.windows.values} == of_networks | {"semantic", "objects", "objects_peak", "map_peak"}
     for value_W in trained.windows.values.values():
         assert value_W.shape == (trained.info.settings.calibration_windows,)
         assert np.isfinite(value_W).all()
