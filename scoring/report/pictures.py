@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import Array, Inputs, Report, VideoRecord
+from pipeline.models.flow_colours import flow_colours
 from scoring.maps import read_maps
-from scoring.report.colours import flow_colours
 from scoring.report.evaluation import Evaluation
 
 QUALITY = 80

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.config import TrainSettings
 from pipeline.contract import Array
-from scoring.report.colours import flow_colours
+from pipeline.models.flow_colours import flow_colours
 from scoring.report.markup import Markup, join, picture, tag
 from scoring.report.pictures import encode
 from scoring.report.samples import Sample

@@ -18,7 +18,6 @@ from made_report import FRAMES, LEVEL, STEP, ReportInputs, make_inputs, make_rep
 from numpy.typing import NDArray
 
 from pipeline.artifacts.workspace import Workspace
-from scoring.report.colours import flow_colours
 from scoring.report.curves import curves, operating_point, thinned
 from scoring.report.data import embed, first_look, lines_size, page_data
 from scoring.report.evaluation import lines, read_evaluation
@@ -135,17 +134,6 @@ def test_the_budget_is_that_of_the_whole_page_but_for_what_does_not_grow(made: t
     empty = Pictures(step=1, scale=Scale(flow=1.0, maps={}), videos=[{"frame": {0: ""}}] * 3)
     numbers = [json.dumps(video["lines"]) for video in page_data(evaluation, empty, {}, (32, 48))["videos"]]
     assert lines_size(evaluation) == pytest.approx(sum(map(len, numbers)), rel=0.3)
-
-
-def test_hues_tell_direction_and_a_field_at_rest_is_white() -> None:
-    expected = {(1, 0): (255, 0, 0), (-1, 0): (0, 255, 255), (0, 0): (255, 255, 255), (9, 0): (255, 0, 0)}
-    for (x, y), colour in expected.items():
-        field_2HW = np.full((2, 1, 1), 0.0, np.float16)
-        field_2HW[:, 0, 0] = x, y
-        assert flow_colours(field_2HW, 1.0)[0, 0].tolist() == list(colour)
-    down = flow_colours(np.array([[[0.0]], [[1.0]]]), 1.0)[0, 0]
-    assert down[1] == 255
-    assert down[0] > down[2]
 
 
 def test_lines_are_named_by_the_table_and_fused_comes_last() -> None:
