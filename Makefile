@@ -15,7 +15,7 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/stpa data synth --config configs/demo.toml
-	for stage in flows inpaint features train eval; do $(BIN)/stpa $$stage --config configs/demo.toml || exit; done
+	for stage in flows inpaint features train eval report; do $(BIN)/stpa $$stage --config configs/demo.toml || exit; done
 
 $(STAGES) report status: install
 	$(BIN)/stpa $@ --config $(CONFIG)

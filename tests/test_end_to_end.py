@@ -12,14 +12,15 @@ from street import command, status, stpa
 
 STAGES = ("frames", "flows", "masks", "inpaint", "features-normal", "features", "train", "eval")
 
+pytestmark = pytest.mark.timeout(400)  # the first test that needs the street makes it
 
-@pytest.mark.timeout(400)
+
 def test_every_test_frame_gets_a_score_under_both_protocols(street: Path) -> None:
     results = json.loads((street / "results.json").read_text())
     for protocol, frames in (("paper", 3 * (64 - 15)), ("deployment", 3 * 64)):
         found = results["protocols"][protocol]
         assert found["frames"] == frames
-        for indicator in ("spatial", "temporal", "semantic", "fused"):
+        for indicator in ("spatial", "temporal", "semantic", "objects", "fused"):
             assert 0 <= found[indicator]["micro_auc"] <= 1
     assert {"micro_auc"} <= set(next(iter(results["baselines"].values())))
 
