@@ -7,6 +7,7 @@ import click
 
 COMMANDS = {
     "data": "pipeline.data_cli",
+    "import-weights": "pipeline.import_cli",
     "frames": "pipeline.cli",
     "flows": "pipeline.cli",
     "masks": "pipeline.cli",
@@ -51,7 +52,7 @@ class LazyGroup(click.Group):
         """Import and return one subcommand."""
         if cmd_name not in COMMANDS:
             return None
-        name = "evaluate" if cmd_name == "eval" else cmd_name  # eval is a builtin of Python
+        name = "evaluate" if cmd_name == "eval" else cmd_name.replace("-", "_")  # eval is a builtin of Python
         command = load(f"{COMMANDS[cmd_name]}:{name}")
         assert isinstance(command, click.Command)
         return command

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import diffusers
 import numpy as np
 import torch
+from diffusers.models.attention_processor import Attention as DiffusersAttention
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,8 +29,11 @@ Part = Any
 VQModel: Part = diffusers.VQModel
 UNet2DModel: Part = diffusers.UNet2DModel
 DDIMScheduler: Part = diffusers.DDIMScheduler
+Attention: Part = DiffusersAttention
 
 CLASS = "LatentInpainting"
+HEADS = "attention_heads"
+"""Key of the folder's index: see :func:`set_heads`."""
 LATENT_CHANNELS = 3
 TRAIN_STEPS = 1000
 
@@ -158,10 +162,13 @@ class LatentInpainter:
         *,
         steps: int,
         eta: float = 0.0,
+        latents: Tensor | None = None,
     ) -> NDArray[np.uint8]:
         """Return pictures (B, H, W, 3) uint8 RGB with the masked region repainted; every other pixel changes a little too.
 
         ``images_BHWC`` uint8 RGB, ``masks_BHW`` True = repaint. Each picture has its own random stream, from its seed.
+        ``latents`` (B, 3, h, w) float32, standard normal, to begin with instead of those that are drawn; h and w as
+        :meth:`encode` returns them for the picture extended to :attr:`multiple`.
         """
         height, width = masks_BHW.shape[1:]
         image_B3HW = torch.from_numpy(np.ascontiguousarray(images_BHWC)).permute(0, 3, 1, 2).to(self.device) / 127.5 - 1
@@ -171,7 +178,9 @@ class LatentInpainter:
             functional.pad(image_B3HW, margin, mode="replicate"), functional.pad(mask_B1HW, margin)
         )
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        latent_B3hw = draw_noise(generators, (LATENT_CHANNELS, *condition_B4hw.shape[-2:])).to(self.device)
+        if latents is None:
+            latents = draw_noise(generators, (LATENT_CHANNELS, *condition_B4hw.shape[-2:]))
+        latent_B3hw = latents.to(self.device)
         latent_B3hw = self.sample(condition_B4hw, latent_B3hw, steps=steps, eta=eta, generators=generators)
         painted_BHWC = self.decode(latent_B3hw)[..., :height, :width].permute(0, 2, 3, 1)
         painted: NDArray[np.uint8] = ((painted_BHWC + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
@@ -184,6 +193,25 @@ class LatentInpainter:
 def draw_noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
     """Return noise (B, *shape) float32, standard normal, drawn on the CPU: the same wherever the painting is done."""
     return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
+
+
+def set_heads(unet: Part, heads: int) -> None:
+    """Give every attention of a UNet this many heads, whatever its width; the weights stay as they are.
+
+    ``UNet2DModel`` knows one width of heads and has more of them where there are more channels. The published model has 8
+    everywhere.
+
+    Raises
+    ------
+    ValueError
+        Some width is no multiple of ``heads``.
+    """
+    for name, layer in unet.named_modules():
+        if isinstance(layer, Attention):
+            if layer.inner_dim % heads:
+                raise ValueError(f"{name}: expected a width that {heads} heads divide, found {layer.inner_dim}")
+            layer.heads = layer.sliceable_head_dim = heads
+            layer.scale = (layer.inner_dim // heads) ** -0.5
 
 
 def load_ldm(folder: Path, *, device: str | torch.device = "cpu", precision: Precision = "bf16") -> LatentInpainter:
@@ -205,22 +233,37 @@ def load_ldm(folder: Path, *, device: str | torch.device = "cpu", precision: Pre
             part.load_state_dict(load_weights(path))
         except RuntimeError as error:
             raise ValueError(f"{path}: expected weights that fit config.json beside them: {error}") from error
+    if HEADS in index:
+        set_heads(unet, index[HEADS])
     scheduler = DDIMScheduler.from_config(_config(folder / SCHEDULE))
     return LatentInpainter(vqvae, unet, scheduler, device=device, precision=precision)
 
 
-def save_ldm(folder: Path, vqvae: Part, unet: Part, scheduler: Part) -> None:
-    """Write settings and weights (half precision) in the layout of diffusers: vqvae/, unet/, scheduler/."""
+def save_ldm(
+    folder: Path,
+    vqvae: Part,
+    unet: Part,
+    scheduler: Part,
+    *,
+    heads: int | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write settings and weights (half precision, or ``dtype``) in the layout of diffusers: vqvae/, unet/, scheduler/.
+
+    ``heads``: attention heads at every width, where the UNet has not those that its settings give it; see :func:`set_heads`.
+    """
     for part, name in ((vqvae, "vqvae"), (unet, "unet")):
         part.save_config(folder / name)
-        save_weights(part.state_dict(), folder / name / WEIGHTS)
+        save_weights(part.state_dict(), folder / name / WEIGHTS, dtype)
     scheduler.save_config(folder / "scheduler")
-    index = {
+    index: dict[str, Any] = {
         "_class_name": CLASS,
         "vqvae": ["diffusers", "VQModel"],
         "unet": ["diffusers", "UNet2DModel"],
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
+    if heads is not None:
+        index[HEADS] = heads
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 

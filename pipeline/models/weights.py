@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # what identifies weights is asked for by `stpa status`, whic
     import torch
 
 EMBEDDED = Path(__file__).parent / "embedded"
+PROVENANCE = "provenance.json"
+"""Says where weights came from and which versions wrote them."""
 _IDENTIFYING = (".json", ".safetensors")  # cards and pictures may change without a change of any output
 
 
@@ -49,9 +51,13 @@ def model_folder(model: str, embedded_name: str, needs: Sequence[str] = ()) -> P
 def content_identity(folder: Path) -> str:
     """Return the sha256 (hex) of all settings and weights below a folder: part of the key of what it makes.
 
-    Names relative to ``folder`` count, its own path, dates, cards and pictures do not.
+    Names relative to ``folder`` count, its own path, dates, cards, pictures and provenance do not.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _IDENTIFYING)
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix in _IDENTIFYING and path.name != PROVENANCE
+    )
     if not files:
         raise FileNotFoundError(f"{folder}: expected settings (.json) and weights (.safetensors), found neither")
     total = hashlib.sha256()
