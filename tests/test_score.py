@@ -71,6 +71,6 @@ def test_another_encoder_than_that_of_the_training_is_refused(street: Path, tmp_
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
     arguments = (str(video), "--model", str(bundle(street)), "-o", "none")
-    refused = score(street, *arguments, "--encoder", str(tmp_path), code=2)
+    refused = score(street, *arguments, "--set", f"features.model={tmp_path}", code=2)
     assert "found another one" in refused.stderr
-    assert "found none" in score(street, *arguments, "--encoder", str(tmp_path / "x"), code=2).stderr
+    assert "found none" in score(street, *arguments, "--set", f"features.model={tmp_path}/x", code=2).stderr

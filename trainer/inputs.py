@@ -1,24 +1,28 @@
 """How the frames, flow and features were made that a bundle was trained on: what scoring a video of one's own has to repeat.
 
-inputs.json, beside bundle.json: the [frames], [flows] and [features] settings, and the hash of the encoder's weights.
+inputs.json, beside bundle.json: the [frames], [flows] and [features] settings, and what identifies the weights in use.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
 
-from pipeline.config import Config, FeaturesSettings, FlowsSettings, FramesSettings
+from pipeline.config import Config, ConfigError, FeaturesSettings, FlowsSettings, FramesSettings
 from pipeline.contract import DataError
 from pipeline.files import write_json
 from pipeline.models.clip_folder import encoder_folder
+from pipeline.models.flow import NETWORKS
+from pipeline.models.flow_weights import weights_identity
 from pipeline.models.weights import content_identity
 
 NAME = "inputs.json"
 FORMAT = 1
+MOVABLE = ("features.model", "features.batch_size", "flows.weights", "flows.batch_size")
+"""Settings that may differ from those of the training: where the same weights lie now, how many items are seen at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,8 @@ class BundleInputs:
     features: FeaturesSettings
     encoder_identity: str
     """Of the encoder's weights (:func:`pipeline.models.weights.content_identity`): the same folder may hold others now."""
+    flow_identity: str | None
+    """Of the flow estimator's weights; None for one that has none."""
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -39,12 +45,45 @@ class BundleInputs:
             flows=config.flows,
             features=config.features,
             encoder_identity=content_identity(encoder_folder(config.features.model)),
+            flow_identity=flow_identity(config.flows),
         )
+
+    def moved(self, config: Config, names: Iterable[str]) -> Self:
+        """Return the same with some settings (of :data:`MOVABLE`) of another configuration."""
+        found = self
+        for section, _, name in (name.partition(".") for name in names):
+            settings = getattr(found, section)
+            change = {name: getattr(getattr(config, section), name)}
+            found = replace(found, **{section: settings.model_copy(update=change)})
+        return found
+
+    def check_encoder(self) -> None:
+        """Raise ConfigError unless the encoder's weights are there and are those of the training."""
+        try:
+            folder = encoder_folder(self.features.model)
+        except FileNotFoundError as error:
+            raise ConfigError(f"the bundle uses an encoder: {error} (--set features.model=FOLDER)") from error
+        found = content_identity(folder)
+        if found != self.encoder_identity:
+            raise ConfigError(
+                f"{folder}: expected the encoder that the bundle was trained with ({self.encoder_identity[:16]}), found "
+                f"another one ({found[:16]}); name the right folder (--set features.model=FOLDER), or train again"
+            )
+
+    def check_flow(self) -> None:
+        """Raise ConfigError unless the weights of the flow estimator, if it has any, are those of the training."""
+        found = flow_identity(self.flows)
+        if found != self.flow_identity:
+            raise ConfigError(
+                f"flows.weights = {self.flows.weights}: expected the weights that the bundle was trained with "
+                f"({self.flow_identity}), found {found}; name the right file (--set flows.weights=FILE), or train again"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of inputs.json."""
         settings = {name: getattr(self, name).determining() for name in ("frames", "flows", "features")}
-        return {"format": FORMAT, **settings, "encoder_identity": self.encoder_identity}
+        identities = {"encoder_identity": self.encoder_identity, "flow_identity": self.flow_identity}
+        return {"format": FORMAT, **settings, **identities}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -56,7 +95,13 @@ class BundleInputs:
             flows=FlowsSettings.model_validate(content["flows"]),
             features=FeaturesSettings.model_validate(content["features"]),
             encoder_identity=str(content["encoder_identity"]),
+            flow_identity=content.get("flow_identity"),
         )
+
+
+def flow_identity(settings: FlowsSettings) -> str | None:
+    """Return what identifies the weights of a flow estimator; None where it has none."""
+    return weights_identity(settings) if settings.estimator in NETWORKS else None
 
 
 def save_inputs(folder: Path, config: Config) -> None:

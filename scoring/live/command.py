@@ -43,7 +43,6 @@ STANDARD_OUTPUT = Path("-")
 )
 @click.option("--overlay", is_flag=True, help="Also write a video with heat, regions and the score as a curve (H.264).")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
-@click.option("--encoder", type=click.Path(path_type=Path), help="Folder of the CLIP encoder, if it is not where it was.")
 @click.option(
     "--delay", type=click.FloatRange(min=0.05, max=60), default=1.0, show_default=True,
     help="Streams: seconds that a frame may wait for others before it is scored.",
@@ -56,11 +55,14 @@ STANDARD_OUTPUT = Path("-")
     "--timeout", type=click.FloatRange(min=0.1), default=10.0, show_default=True,
     help="Streams: seconds without a frame after which one has broken off.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="eval.NAME=VALUE", help="Override a setting.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.NAME=VALUE",
+    help="Override a setting of [eval], or say where weights lie now (features.model, flows.weights).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Summary as one JSON object on stdout.")
 def score(
     sources: tuple[str, ...], model_path: Path, out: Path, table: str, overlay: bool, overwrite: bool,
-    encoder: Path | None, delay: float, reconnect: int, timeout: float, overrides: tuple[str, ...], as_json: bool,
+    delay: float, reconnect: int, timeout: float, overrides: tuple[str, ...], as_json: bool,
 ) -> None:
     """Score videos with a trained bundle, frame by frame, and show where in the frame.
 
@@ -85,7 +87,7 @@ def score(
         found = find_sources(sources, streams, say)
         if out != STANDARD_OUTPUT and not overwrite:
             check_free(out, found)
-        model = open_model(model_path, overrides, encoder, progress)
+        model = open_model(model_path, overrides, progress)
         for source in found:
             source.fps = model.config.eval.fps or 0.0
         run = Run(model.scorer, model.watch, stop, progress, say, writers, overlay_path)

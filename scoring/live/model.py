@@ -15,7 +15,7 @@ from scoring.live.watch import Watch
 from scoring.protocols import DEPLOYMENT
 from trainer.bundle import BundleError, load_bundle
 from trainer.devices import pick_device
-from trainer.inputs import load_inputs
+from trainer.inputs import MOVABLE, load_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ class Model:
         }
 
 
-def open_model(path: Path, overrides: tuple[str, ...], encoder: Path | None, progress: Progress) -> Model:
+def open_model(path: Path, overrides: tuple[str, ...], progress: Progress) -> Model:
     """Load the bundle in a folder, or that of the project whose settings file this is.
 
     Raises
     ------
     ConfigError
-        There is nothing at the path, a setting is refused, or the encoder is not the one of the training.
+        There is nothing at the path, a setting is refused, or weights are not those of the training.
     DataError
         The folder holds no complete bundle of this version.
     MissingShardError
@@ -58,9 +58,10 @@ def open_model(path: Path, overrides: tuple[str, ...], encoder: Path | None, pro
     if not path.exists():
         raise ConfigError(f"--model: expected the folder of a bundle or a settings file, found nothing at {path}")
     if path.is_dir():
-        check_overrides(overrides)
+        moved = check_overrides(overrides)
         folder, config = bundle_folder(path), load_config(None, overrides)
     else:
+        moved = MOVABLE
         folder, config = trained_folder(path, overrides, progress)
     try:
         device = pick_device(config.eval.device)
@@ -70,20 +71,22 @@ def open_model(path: Path, overrides: tuple[str, ...], encoder: Path | None, pro
         bundle = load_bundle(folder, device)
     except BundleError as error:
         raise DataError(str(error)) from error
-    inputs = load_inputs(folder)
-    watch = Watch()
-    preparation = Preparation(inputs, encoder, config.eval, semantic="semantic" in bundle.indicators)
+    inputs, watch = load_inputs(folder).moved(config, moved), Watch()
+    preparation = Preparation(inputs, config.eval.device, semantic="semantic" in bundle.indicators)
     scorer = LiveScorer(bundle, preparation, config.eval, watch)
     return Model(scorer=scorer, watch=watch, folder=folder, config=config, device=str(device))
 
 
-def check_overrides(overrides: Iterable[str]) -> None:
-    """Raise ConfigError for a setting that belongs to the training."""
-    for override in overrides:
-        if not override.strip().startswith("eval."):
+def check_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Return which movable settings are overridden; ConfigError for a setting that belongs to the training."""
+    names = [override.partition("=")[0].strip() for override in overrides]
+    for name in names:
+        if not name.startswith("eval.") and name not in MOVABLE:
             raise ConfigError(
-                f"--set {override!r}: expected eval.NAME=VALUE; how frames, flow and features are made comes from the bundle"
+                f"--set {name}: expected a setting of [eval], or one of {', '.join(MOVABLE)}; how frames, flow and features "
+                "are made comes from the bundle"
             )
+    return tuple(name for name in names if name in MOVABLE)
 
 
 def bundle_folder(path: Path) -> Path:

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import CLIP_FRAMES, ConfigError, EvalSettings
+from pipeline.config import CLIP_FRAMES, EvalSettings
 from pipeline.contract import Array, DataError, Video, VideoRecord
-from pipeline.models.clip_folder import encoder_folder
 from pipeline.models.encoders import open_encoder
-from pipeline.models.weights import content_identity
 from pipeline.stages.prepare import model_frames, open_flow
 from scoring.live.sources import Block, Frames
 from scoring.live.watch import Watch, network_names, with_watch
@@ -53,15 +50,14 @@ class Scored:
 class Preparation:
     """Makes of native frames what the bundle was trained on, as the stages frames, flows and features do."""
 
-    def __init__(self, inputs: BundleInputs, encoder: Path | None, settings: EvalSettings, *, semantic: bool) -> None:
+    def __init__(self, inputs: BundleInputs, device: str, *, semantic: bool) -> None:
         self._inputs = inputs
-        self._flow = open_flow(inputs.flows, inputs.frames)
+        inputs.check_flow()
+        self._flow = open_flow(inputs.flows.model_copy(update={"device": device}), inputs.frames)
         self._encode = None
         if semantic:
-            model = str(encoder) if encoder else inputs.features.model
-            check_encoder(model, inputs)
-            change = {"model": model, "device": settings.device}
-            self._encode = open_encoder(inputs.features.model_copy(update=change))
+            inputs.check_encoder()
+            self._encode = open_encoder(inputs.features.model_copy(update={"device": device}))
 
     @property
     def encodes(self) -> bool:
@@ -79,20 +75,6 @@ class Preparation:
     def features(self, frames_THWC: Frames) -> NDArray[np.float16] | None:
         """Return the frames' features, (T, D); None for a bundle that uses none."""
         return None if self._encode is None else self._encode(frames_THWC).astype(np.float16)
-
-
-def check_encoder(model: str, inputs: BundleInputs) -> None:
-    """Raise ConfigError unless the encoder's weights are there and are those of the training."""
-    try:
-        folder = encoder_folder(model)
-    except FileNotFoundError as error:
-        raise ConfigError(f"the bundle was trained with features of {model}: {error}; name it with --encoder") from error
-    found = content_identity(folder)
-    if found != inputs.encoder_identity:
-        raise ConfigError(
-            f"{folder}: expected the encoder that the bundle was trained with ({inputs.encoder_identity[:16]}), "
-            f"found another one ({found[:16]}); name the right folder with --encoder, or train again"
-        )
 
 
 @dataclass

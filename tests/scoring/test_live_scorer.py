@@ -68,7 +68,7 @@ class StageInputs:
 
 
 def scorer(bundle: Bundle, folder: Path, piece_frames: int) -> LiveScorer:
-    preparation = Preparation(load_inputs(folder), None, EvalSettings(), semantic=False)
+    preparation = Preparation(load_inputs(folder), "cpu", semantic=False)
     return LiveScorer(bundle, preparation, EvalSettings(), Watch(), piece_frames)
 
 
@@ -121,7 +121,7 @@ def test_what_the_models_see_is_what_the_stages_store(video: VideoRecord, source
         {"frames": {"height": 48, "width": 64, "colour": colour}, "flows": {"source": source, "estimator": "dis"}}
     )
     stored = StageInputs(config, video, (FramesStage, FlowsStage, FeaturesNormalStage))
-    preparation = Preparation(BundleInputs.from_config(config), None, EvalSettings(device="cpu"), semantic=True)
+    preparation = Preparation(BundleInputs.from_config(config), "cpu", semantic=True)
     (block,) = _one_block(video)
     frames_THWC = preparation.frames(block.frames_THWC)
     np.testing.assert_array_equal(frames_THWC, stored.read("frames", "frames", video))

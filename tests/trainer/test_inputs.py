@@ -1,12 +1,14 @@
 """How a bundle remembers what its inputs were made by."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config
+from pipeline.config import Config, ConfigError
 from pipeline.contract import DataError
+from pipeline.models.clip_folder import encoder_folder
 from trainer.inputs import NAME, BundleInputs, load_inputs, save_inputs
 
 CONFIG = Config.model_validate(
@@ -42,3 +44,32 @@ def test_settings_that_cannot_be_read_are_named(tmp_path: Path, change: dict[str
     (tmp_path / NAME).write_text(json.dumps(content | change))
     with pytest.raises(DataError, match=r"inputs\.json: .*train again"):
         load_inputs(tmp_path)
+
+
+def test_weights_may_lie_elsewhere_but_must_be_the_same(tmp_path: Path) -> None:
+    embedded = encoder_folder("embedded")
+    moved = shutil.copytree(embedded, tmp_path / "moved")
+    inputs = BundleInputs.from_config(CONFIG)
+    there = Config.model_validate({"features": {"model": str(moved)}, "frames": {"height": 32}})
+    found = inputs.moved(there, ["features.model"])
+    assert (found.features.model, found.frames) == (str(moved), CONFIG.frames)
+    found.check_encoder()
+    (moved / "config.json").write_text((embedded / "config.json").read_text() + " ")
+    with pytest.raises(ConfigError, match="found another one"):
+        found.check_encoder()
+    shutil.rmtree(moved)
+    with pytest.raises(ConfigError, match=r"features\.model=FOLDER"):
+        found.check_encoder()
+
+
+def test_other_weights_of_a_flow_network_are_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.pth", tmp_path / "b.pth"
+    first.write_bytes(b"some weights")
+    second.write_bytes(b"other weights")
+    settings = {"flows": {"estimator": "raft-small", "weights": str(first)}}
+    inputs = BundleInputs.from_config(Config.model_validate(settings))
+    inputs.check_flow()
+    assert BundleInputs.from_dict(inputs.to_dict()) == inputs
+    other = Config.model_validate({"flows": {"weights": str(second)}})
+    with pytest.raises(ConfigError, match=r"flows\.weights=FILE"):
+        inputs.moved(other, ["flows.weights"]).check_flow()
