@@ -9,7 +9,7 @@ COMMANDS = {
     "data": "pipeline.data_cli",
     "import-weights": "pipeline.import_cli",
     "frames": "pipeline.cli",
-    "flows": "pipeline.cli",
+    "flows": "pipeline.view_cli",
     "masks": "pipeline.cli",
     "inpaint": "pipeline.cli",
     "features": "pipeline.cli",

@@ -4,18 +4,21 @@ import fnmatch
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
 from pipeline.config import ConfigError
-from pipeline.contract import DataError, FolderStage, Shard, ShardStage, VideoRecord
+from pipeline.contract import DataError, FolderStage, Report, Shard, ShardStage, VideoRecord
 from pipeline.progress import Progress
 from pipeline.session import Session, open_session
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.workspace import Workspace
 
 FAILURE, USAGE, BAD_DATA, UPSTREAM, PARTLY = 1, 2, 3, 4, 5  # exit codes; 0 = done
 COMPRESSED = 0.3  # no array of ours was seen to compress to less: with less disk than that a run is bound to fail
@@ -23,6 +26,7 @@ COMPRESSED = 0.3  # no array of ours was seen to compress to less: with less dis
 P = ParamSpec("P")
 R = TypeVar("R")
 Show = Callable[[Path, bool], None]
+Then = Callable[["Workspace", Sequence[VideoRecord], Mapping[str, Any], Report], None]
 
 
 def fail(code: int, message: str) -> NoReturn:
@@ -95,10 +99,13 @@ class Options:
     upstream: bool
 
 
-def stage_command(*names: str, summary: str, show: Show | None = None) -> click.Command:
+def stage_command(
+    *names: str, summary: str, show: Show | None = None, more: Sequence[click.Option] = (), then: Then | None = None
+) -> click.Command:
     """Return the subcommand that makes these stages, called like the last one.
 
-    ``show``, given the folder of a complete whole-split stage and whether JSON is asked for, prints its results.
+    ``show``, given the folder of a complete whole-split stage and whether JSON is asked for, prints its results. ``then``,
+    given the values of the options ``more``, does something with the chosen videos once the stage is complete for them.
     """
 
     @click.command(names[-1], help=summary)
@@ -113,17 +120,21 @@ def stage_command(*names: str, summary: str, show: Show | None = None) -> click.
         config_file: Path | None, overrides: tuple[str, ...], workers: int | None, as_json: bool, **options: Any
     ) -> None:
         extra = (f"run.workers={workers}",) if workers else ()
+        wanted = {str(option.name): options.pop(str(option.name)) for option in more}
         with exit_codes(), Progress() as progress:
             session = begin(config_file, (*overrides, *extra), progress)
             run = Run(session, Options(**options), progress)
             for name in names:
                 run.make_with_upstream(name)
+            if then is not None and not options["dry_run"] and not run.failures:
+                then(session.workspace, run.choose(names[-1]), wanted, progress)
         if show is not None and not options["dry_run"] and not run.failures:
             with exit_codes():
                 show(run.folder(names[-1]), as_json)
         if run.failures or session.problems:
             fail(PARTLY, "partly done:\n" + "\n".join([*session.problems, *run.failures]))
 
+    command.params += more
     return command
 
 
@@ -147,7 +158,7 @@ class Run:
         """Make a stage; what is missing upstream is made too where that is cheap or was asked for."""
         from pipeline.execution.runner import forget
 
-        chosen = self._choose(name)
+        chosen = self.choose(name)
         needed = self._missing_upstream(name, set(chosen))
         self._check_upstream(needed, name)
         for stage in (*needed, name):
@@ -170,7 +181,7 @@ class Run:
         if problems:
             fail(BAD_DATA, "\n".join(map(str, problems)))
 
-    def _choose(self, name: str) -> list[VideoRecord]:
+    def choose(self, name: str) -> list[VideoRecord]:
         """Return the videos that were asked for; a whole-split stage needs them all."""
         pattern, records = self._options.videos, self._workspace.records_of(name)
         if pattern != "*" and isinstance(self._workspace.stages[name], FolderStage):
@@ -257,7 +268,6 @@ class Run:
 
 
 frames = stage_command("frames", summary="Decode and resize the videos once.")
-flows = stage_command("flows", summary="Optical flow between consecutive frames.")
 masks = stage_command("masks", summary="Silhouettes of moving objects: what will be replaced.")
 inpaint = stage_command("inpaint", summary="Repaint the masked regions by latent diffusion: spatial pseudo-anomalies.")
 features = stage_command("features-normal", "features", summary="CLIP features of frames and of spatial pseudo-anomalies.")

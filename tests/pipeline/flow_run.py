@@ -33,13 +33,20 @@ def write_coloured(root: Path) -> None:
 
 def stored(tmp_path: Path, video: str, *overrides: str) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     """Return the frames and flow that the two stages store of a video, at its own size unless told otherwise."""
-    cache = tmp_path / "-".join(("cache", video, *(text.partition("=")[2] for text in overrides)))
+    workspace = workspace_of(tmp_path, video, *overrides)
+    inputs, (record,) = StoredInputs(workspace), workspace.records
+    return inputs.read("frames", "frames", record), inputs.read("flows", "flow", record)
+
+
+def workspace_of(tmp_path: Path, video: str, *overrides: str) -> Workspace:
+    """Run the two stages over one of the datasets in ``tmp_path / "data"``."""
+    cache = tmp_path / "-".join(("cache", video, *(text.rpartition("/")[2].partition("=")[2] for text in overrides)))
     settings = [f"run.cache='{cache}'", "run.shard_frames=16", "frames.height=64", "frames.width=96", *overrides]
     dataset = open_dataset(DatasetSettings(kind="folder", root=tmp_path / "data" / video))
     records = take_inventory(dataset, cache / "inventory.json").records
     workspace = Workspace(load_config(None, settings), [FramesStage, FlowsStage], records)
     for stage in ("frames", "flows"):
         plan = make_plan(workspace, stage)
-        assert not run_shards(workspace, plan, plan.missing, lambda what, done, total: None).failures
-    inputs = StoredInputs(workspace)
-    return inputs.read("frames", "frames", records[0]), inputs.read("flows", "flow", records[0])
+        outcome = run_shards(workspace, plan, plan.missing, lambda what, done, total: None)
+        assert not outcome.failures, outcome.failures
+    return workspace
