@@ -18,8 +18,10 @@ from pipeline.config import ConfigError, FlowsSettings, load_config
 from pipeline.models.flow import NETWORKS, check_flow_estimator, open_flow_estimator, resize_flow
 from pipeline.models.flow_raft import MODELS, RaftFlow
 from pipeline.models.flow_weights import DEFAULT, HUB
+from pipeline.models.importing.run import import_weights
 from pipeline.stages.flows import FlowsStage
 
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 Frames = NDArray[np.uint8]
 
 
@@ -242,3 +244,14 @@ def test_the_stage_stores_raft_flow_in_pixels_of_the_stored_frames(
 
 def read_rgb(path: Path) -> Frames:
     return np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1]
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"{GOLDEN} is not here")
+def test_imported_weights_give_the_flow_of_the_program_of_raft_s_authors(tmp_path: Path) -> None:
+    import_weights("raft", GOLDEN / "raft_small_princeton.pth", tmp_path / "raft")
+    golden = np.load(GOLDEN / "raft_small_princeton.npz")
+    settings = FlowsSettings(estimator="raft-small", weights=str(tmp_path / "raft"), updates=6, device="cpu")
+    estimate = open_flow_estimator(settings)
+    for first_CHW, second_CHW, expected_2HW in zip(golden["image1"], golden["image2"], golden["flow"], strict=True):
+        flow_12HW = estimate(np.stack([first_CHW, second_CHW]).transpose(0, 2, 3, 1))
+        np.testing.assert_allclose(flow_12HW[0], expected_2HW, atol=1e-3)
