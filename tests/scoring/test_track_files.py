@@ -125,6 +125,14 @@ def test_pixels_that_touch_at_a_corner_are_one_region() -> None:
     assert rows_of(tracks_from_masks(mask_THW)) == [(0, 0, 1, 1, 2, 2)]
 
 
+def test_the_pieces_into_which_a_post_cuts_an_object_are_one_region_and_people_apart_are_two() -> None:
+    mask_THW = np.zeros((1, 240, 320), np.bool_)
+    mask_THW[0, 100:140, 50:80] = True
+    mask_THW[0, 100:140, 62:67] = False  # five pixels wide
+    mask_THW[0, 100:140, 95:120] = True
+    assert rows_of(tracks_from_masks(mask_THW)) == [(0, 0, 50, 100, 79, 139), (1, 0, 95, 100, 119, 139)]
+
+
 def test_masks_without_anomaly_have_no_track() -> None:
     assert rows_of(tracks_from_masks(np.zeros((5, 4, 4), np.bool_))) == []
 
