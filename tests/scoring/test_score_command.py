@@ -215,6 +215,18 @@ def test_a_bundle_that_is_missing_or_broken_is_named_with_the_remedy(
     assert "temporal.safetensors" in score(video, "--model", broken, code=3).stderr
 
 
+def test_the_artifact_of_a_train_stage_stands_for_the_only_bundle_in_it(
+    video: Path, bundle_folder: Path, results: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(bundle_folder, tmp_path / "train-1" / "data-1")
+    done = score(video, "--model", tmp_path / "train-1", "-o", tmp_path / "out", "--json")
+    found = json.loads(done.stdout)
+    assert (found["model"], found["model_identity"]) == ("train-1", results[1]["model_identity"])
+    shutil.copytree(bundle_folder, tmp_path / "train-1" / "data-2")
+    refused = score(video, "--model", tmp_path / "train-1", "-o", tmp_path / "more", code=2)
+    assert "found 2 (data-1, data-2); name one of them" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
