@@ -225,6 +225,7 @@ class Run:
 
     def _make(self, name: str, records: Collection[VideoRecord]) -> None:
         from pipeline.artifacts.plan import make_plan
+        from pipeline.artifacts.use import in_use
         from pipeline.execution.runner import run_folder, run_shards
 
         plan = make_plan(self._workspace, name)
@@ -239,10 +240,11 @@ class Run:
             return
         self._check_disk(size)
         start = time.perf_counter()
-        if plan.folder_missing:
-            outcome = run_folder(self._workspace, plan, self._session.labels, self._progress)
-        else:
-            outcome = run_shards(self._workspace, plan, shards, self._progress)
+        with in_use(self._workspace.artifact(used).folder for used in (name, *self._workspace.stages[name].upstream)):
+            if plan.folder_missing:
+                outcome = run_folder(self._workspace, plan, self._session.labels, self._progress)
+            else:
+                outcome = run_shards(self._workspace, plan, shards, self._progress)
         made = "done" if plan.folder_missing else f"made {outcome.made} shards"
         click.echo(f"{name}: {made} in {time.perf_counter() - start:.1f} s", err=True)
         self.failures += [f"{name}: {shard}: {reason}" for shard, reason in outcome.failures.items()]
@@ -269,5 +271,4 @@ class Run:
 
 frames = stage_command("frames", summary="Decode and resize the videos once.")
 masks = stage_command("masks", summary="Silhouettes of moving objects: what will be replaced.")
-inpaint = stage_command("inpaint", summary="Repaint the masked regions by latent diffusion: spatial pseudo-anomalies.")
 features = stage_command("features-normal", "features", summary="CLIP features of frames and of spatial pseudo-anomalies.")

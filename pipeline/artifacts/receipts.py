@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.files import safe_name, write_json
+from pipeline.artifacts.seals import sealed
 from pipeline.contract import Shard, VideoRecord
 
 DIGEST_CHARACTERS = 12
@@ -30,6 +31,8 @@ class Receipt:
     files: dict[str, str]
     """Stored file, relative to the artifact -> checksum of its bytes."""
     provenance: dict[str, Any]
+    seal: str = ""
+    """Checksum of all of the above; receipts of before there were seals have none."""
 
 
 def video_name(record: VideoRecord) -> str:
@@ -56,7 +59,7 @@ def parse_receipt_name(name: str) -> tuple[str, str]:
 
 def write_receipt(folder: Path, name: str, receipt: Receipt) -> None:
     """Write a receipt; the last act of making a shard."""
-    write_json(folder / name, asdict(receipt))
+    write_json(folder / name, sealed(asdict(receipt)))
 
 
 def read_receipt(path: Path) -> Receipt:

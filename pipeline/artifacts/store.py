@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from pipeline.artifacts.files import write_atomically, write_json
@@ -116,6 +117,24 @@ class Artifact:
         array, files = self._new_array(spec)
         array[shard.start : shard.stop] = values
         return bytes(files["/".join(_shard_parts(shard.index, len(spec.shape)))].to_bytes())
+
+    def decode(self, shard: Shard, spec: ArraySpec, data: bytes) -> Array:
+        """Return what the bytes of a shard's file hold, whatever metadata lie beside it; raises what the codecs raise."""
+        array, files = self._new_array(spec)
+        files["/".join(_shard_parts(shard.index, len(spec.shape)))] = default_buffer_prototype().buffer.from_bytes(data)
+        return np.asarray(array[shard.start : shard.stop])
+
+    def metadata(self, record: VideoRecord, specs: tuple[ArraySpec, ...]) -> dict[str, bytes]:
+        """Return the metadata files that :meth:`prepare` writes: path relative to the artifact -> content."""
+        group = bytes(_group_files()["zarr.json"].to_bytes())
+        video = f"data/{video_name(record)}"
+        arrays = {f"{video}/{spec.name}/zarr.json": self._new_array(spec)[1]["zarr.json"].to_bytes() for spec in specs}
+        return {"data/zarr.json": group, f"{video}/zarr.json": group, **arrays}
+
+    def shard_files(self, shard: Shard, specs: tuple[ArraySpec, ...]) -> dict[str, ArraySpec]:
+        """Return where the arrays of a shard lie: path relative to the artifact -> array."""
+        video = video_name(shard.record)
+        return {"/".join(("data", video, spec.name, *_shard_parts(shard.index, len(spec.shape)))): spec for spec in specs}
 
     def write(self, shard: Shard, arrays: Mapping[str, Array], specs: tuple[ArraySpec, ...]) -> dict[str, str]:
         """Write one shard whole and return the checksum of each file, by path relative to the artifact.

@@ -28,6 +28,7 @@ from typing import Any
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.plan import Plan, folder_receipt_name, make_plan
 from pipeline.artifacts.receipts import make_receipt, receipt_name, write_receipt
+from pipeline.artifacts.seals import digest_folder, sealed
 from pipeline.artifacts.workspace import Workspace
 from pipeline.config import Config
 from pipeline.contract import FolderStage, Report, Shard, ShardStage, ShardWorker, Stage, VideoRecord
@@ -97,6 +98,7 @@ def run_folder(workspace: Workspace, plan: Plan, labels: LabelReader | None, rep
     try:
         stage.run(StoredInputs(workspace, labels), side, report)
         _flush(side)
+        files = digest_folder(side)
         final = artifact.folder / f"data-{digest}"
         shutil.rmtree(final, ignore_errors=True)  # it has no receipt, or was to be made again
         side.chmod(0o755)
@@ -109,9 +111,10 @@ def run_folder(workspace: Workspace, plan: Plan, labels: LabelReader | None, rep
         "digest": digest,
         "inputs": workspace.inputs_of(stage),
         "seconds": seconds,
+        "files": files,
         "provenance": provenance(),
     }
-    write_json(artifact.receipts_folder / folder_receipt_name(digest), receipt)
+    write_json(artifact.receipts_folder / folder_receipt_name(digest), sealed(receipt))
     return Outcome(stage=plan.stage, made=1)
 
 

@@ -1,0 +1,80 @@
+"""Checksums of what no receipt of a shard covers: of receipts themselves, and of the files of a whole-split stage."""
+
+import hashlib
+import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.keys import digest_bytes
+
+SEAL = "seal"
+"""Name under which a receipt holds the checksum of everything else in it."""
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a receipt's content with its own checksum as the last entry."""
+    rest = {name: value for name, value in content.items() if name != SEAL}
+    return {**rest, SEAL: _seal(rest)}
+
+
+def seal_problem(data: bytes) -> str:
+    """Say what is wrong with the bytes of a receipt; empty if nothing is.
+
+    Receipts of before there were seals are checked for being JSON as it is written here, which most flipped bits spoil.
+    """
+    try:
+        content = json.loads(data)
+        again = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        return f"no JSON ({error})"
+    if not isinstance(content, dict):
+        return f"JSON of a {type(content).__name__}"
+    if again.encode() != data:
+        return "JSON that was written otherwise than by this program"
+    rest = {name: value for name, value in content.items() if name != SEAL}
+    if content.get(SEAL, _seal(rest)) != _seal(rest):
+        return "content that fails its seal"
+    return ""
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    return digest_bytes(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
+
+
+def digest_file(path: Path) -> str:
+    """Return the checksum of a file as receipts hold it, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def digest_folder(folder: Path) -> dict[str, str]:
+    """Return file, relative to ``folder`` -> checksum, for every file below it."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
+
+
+def file_problem(folder: Path, name: str, checksum: str) -> str:
+    """Say what is found in place of ``folder``/``name``, a file with this checksum; empty if it is that file.
+
+    No symbolic link is followed: what lies behind one is not in the cache.
+    """
+    path = folder
+    for part in Path(name).parts:
+        if part in ("..", "/"):
+            return "a name that leads out of the folder"
+        path = path / part
+        try:
+            mode = path.lstat().st_mode
+        except OSError as error:
+            return "no file" if isinstance(error, FileNotFoundError) else f"nothing that can be read ({error.strerror})"
+        if stat.S_ISLNK(mode):
+            return f"a symbolic link, {path.relative_to(folder)}"
+    if not stat.S_ISREG(mode):
+        return "something that is no file"
+    try:
+        found = digest_file(path)
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
+    return "" if found == checksum else f"{path.stat().st_size} bytes with checksum {found}"
