@@ -108,6 +108,8 @@ class Run:
         self._scorer.too_short = 0
         said = now()
         for block in source.blocks(self._watch, self._stop):
+            if block.fresh and source.expected and not source.live:
+                self._report(source.name, 0, source.expected)
             output.remember(block)
             for scored in self._scorer.push(block):
                 output.write(scored)

@@ -171,7 +171,7 @@ class LiveScorer:
         return _Stretch(
             first=block.first,
             size=(native_THWC.shape[1], native_THWC.shape[2]),
-            last_native_HWC=native_THWC[-1],
+            last_native_HWC=native_THWC[-1].copy(),  # a view would keep the whole block
             frames_THWC=frames_THWC,
             flow_T2HW=flow_T2HW,
             feature_TD=self._features(frames_THWC),
@@ -186,7 +186,7 @@ class LiveScorer:
             joined_THWC = np.concatenate([stretch.frames_THWC[-1:], frames_THWC])
             flow_T2HW = self._preparation.flow(native_THWC, joined_THWC)
         feature_TD = self._features(frames_THWC)
-        stretch.last_native_HWC = block.frames_THWC[-1]
+        stretch.last_native_HWC = block.frames_THWC[-1].copy()
         stretch.frames_THWC = np.concatenate([stretch.frames_THWC, frames_THWC])
         stretch.flow_T2HW = np.concatenate([stretch.flow_T2HW, flow_T2HW])
         if feature_TD is not None and stretch.feature_TD is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import browser
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
@@ -96,6 +97,23 @@ def test_the_overlay_plays_and_shows_every_frame_with_its_curve(results: tuple[P
     assert list(likeness_SO.argmax(1)) == list(range(len(own)))
     inked = [(frame_HWC[picture + 24 :].min(2) < 90).any(0).sum() for _, frame_HWC in frames]
     assert inked[10] < inked[40] < inked[69]  # the curve grows
+
+
+@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
+def test_a_browser_plays_the_overlay_and_jumps_within_it(results: tuple[Path, dict[str, Any]]) -> None:
+    page = results[0] / "page.html"
+    page.write_text('<!doctype html><video src="gate.mp4" muted preload="auto"></video>')
+    with browser.browser() as window:
+        window.open(page, ready=False)
+        video = "document.querySelector('video')"
+        window.wait(f"return {video}.readyState >= 2 || {video}.error !== null")
+        assert window.run(f"return {video}.error") is None
+        assert window.run(f"return {video}.duration") == pytest.approx(FRAMES / FPS, abs=0.1)
+        assert window.run(f"return {video}.videoWidth") > 0
+        window.run(f"{video}.currentTime = 2")
+        window.wait(f"return !{video}.seeking && {video}.currentTime === 2")
+        window.run(f"{video}.play()")
+        window.wait(f"return {video}.ended")
 
 
 def test_parquet_tables_hold_what_the_csv_files_hold(
