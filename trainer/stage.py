@@ -11,7 +11,7 @@ class TrainStage(FolderStage):
     """Fits the two autoencoders and the discriminator, and calibrates them on normal training windows."""
 
     name = "train"
-    version = 2
+    version = 3
     upstream = ("frames", "flows", "masks", "inpaint", "features-normal", "features")
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     costly = True
