@@ -1,7 +1,7 @@
 """The words that datasets, stages and the engine share. A stage never schedules, names a path or writes a receipt."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -37,17 +37,31 @@ class Video:
         return hash((self.split, self.id))  # not of a thousand paths: the engine looks records up for every shard
 
 
+class Masks(Protocol):
+    """(T, H, W) bool, True = anomalous: an array, or what reads a frame's mask from disk when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Frames, height and width."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.bool_]: ...
+
+    def __iter__(self) -> Iterator[NDArray[np.bool_]]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Labels:
     """Ground truth of one test video.
 
     ``frame_T`` (T,) bool, True = anomalous. ``source`` names the label set and file, for the results.
-    ``pixel_mask_THW`` (T, H, W) bool at native size, where the dataset has it.
+    ``pixel_mask_THW`` (T, H, W) bool at native size, where the dataset has it; perhaps read frame by frame.
     """
 
     frame_T: NDArray[np.bool_]
     source: str
-    pixel_mask_THW: NDArray[np.bool_] | None = field(default=None, repr=False)
+    pixel_mask_THW: Masks | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from pipeline.contract import Labels
+from pipeline.contract import Labels, Masks
 from scoring.region_boxes import Tracks, no_tracks
 
 JOINED = 1 / 80
@@ -56,7 +56,7 @@ class _Components:
         return {(int(here), int(there)): int(count) for (here, there), count in zip(pair_K2, count_K, strict=True)}
 
 
-def tracks_from_masks(mask_THW: NDArray[np.bool_]) -> Tracks:
+def tracks_from_masks(mask_THW: Masks) -> Tracks:
     """Return the regions of (T, H, W) bool masks, True = anomalous, linked over time; boxes in pixels of the masks."""
     rows: list[tuple[int, ...]] = []
     before: _Components | None = None

@@ -23,7 +23,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.contract import DataError, Labels, Split, Video
-from pipeline.datasets.base import Dataset
+from pipeline.datasets.base import Dataset, Notes
 from pipeline.datasets.listing import (
     VIDEO_SUFFIXES,
     entries,
@@ -31,7 +31,6 @@ from pipeline.datasets.listing import (
     is_folder,
     natural_key,
     printable,
-    sort_videos,
     subfolders,
     suffix,
 )
@@ -56,21 +55,25 @@ class FolderDataset(Dataset):
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    @cached_property
-    def _videos(self) -> tuple[Video, ...]:
+    def find_videos(self, notes: Notes) -> Iterator[Video]:
+        """See :meth:`Dataset.find_videos`."""
         splits: tuple[Split, ...] = ("train", "test")
-        videos = [video for split in splits for video in find_videos(self.root / split, split)]
-        if not videos:
+        any_found = False
+        for split in splits:
+            with notes.tolerant():
+                for video in find_videos(self.root / split, split):
+                    any_found = True
+                    yield video
+        if not any_found and not notes.problems:
             found = ", ".join(sorted(entry.name for entry in entries(self.root))[:5]) or "nothing"
             raise DataError(
                 f"{self.root}: expected videos or folders of frames in train/ and test/, found none ({found}); "
                 f"known are {' '.join(sorted(VIDEO_SUFFIXES))}"
             )
-        return sort_videos(videos)
 
-    def videos(self) -> Sequence[Video]:
-        """See :meth:`Dataset.videos`."""
-        return self._videos
+    def may_lack(self, split: Split) -> bool:
+        """See :meth:`Dataset.may_lack`: recordings may be there to learn from only."""
+        return split == "test" and not (self.root / "test").exists()
 
     def labels(self, video: Video, num_frames: int) -> Labels | None:
         """See :meth:`Dataset.labels`. Without frame labels, frames with any masked pixel are anomalous."""
@@ -127,7 +130,7 @@ class FolderDataset(Dataset):
 
     @cached_property
     def _rows(self) -> dict[str, list[tuple[int, int]]]:
-        known = [video.id for video in self._videos if video.split == "test"]
+        known = [video.id for video in self.survey.videos if video.split == "test"]
         return read_csv(self._csv, known) if self._csv else {}
 
     def _check_none_labelled(self, video: Video) -> None:
@@ -141,7 +144,7 @@ class FolderDataset(Dataset):
 
     @cached_property
     def _some_label(self) -> Path | None:
-        tests = (video for video in self._videos if video.split == "test")
+        tests = (video for video in self.survey.videos if video.split == "test")
         return next((path for video in tests for path in self.label_files(video)), None)
 
 

@@ -11,17 +11,24 @@
 The labels may also lie beside the folder. Natural order means that 2 comes before 10.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 from pipeline.contract import DataError, Labels, Split, Video
-from pipeline.datasets.base import Dataset
-from pipeline.datasets.listing import frame_folder, natural_key, sort_videos, subfolders
+from pipeline.datasets.base import Dataset, Notes
+from pipeline.datasets.listing import entries, frame_folder, is_folder, natural_key, subfolders
 from pipeline.datasets.mat_intervals import read_mat_intervals
 from pipeline.datasets.truth import Bools, as_labels, check_length, load_npy, mark_intervals
 
 _SPLITS: dict[Split, str] = {"train": "training", "test": "testing"}
+_BENCHMARKS = {
+    **{f"{prefix}{name}": name for name in ("ped1", "ped2") for prefix in ("", "ucsd", "ucsd_")},
+    "avenue": "avenue",
+    "shanghai": "shanghaitech",
+    "shanghaitech": "shanghaitech",
+}
 _ALIASES = {"shanghai": "shanghaitech", "shanghaitech": "shanghai"}
 
 
@@ -47,24 +54,32 @@ class FramesDataset(Dataset):
             "set dataset.root to the folder that holds training/ and testing/"
         )
 
-    @cached_property
-    def _videos(self) -> tuple[Video, ...]:
-        videos = [
-            frame_folder(folder, folder.name, split)
-            for split, title in _SPLITS.items()
-            for folder in subfolders(self.base / title / "frames")
-        ]
-        for split, title in _SPLITS.items():
-            if not any(video.split == split for video in videos):
-                folder = self.base / title / "frames"
-                raise DataError(
-                    f"{folder}: expected one folder of frames per video, found no folder; see docs/datasets.md"
-                )
-        return sort_videos(videos)
+    @property
+    def benchmark(self) -> str | None:
+        """See :attr:`Dataset.benchmark`: what the folder or the label file is called like."""
+        with suppress(DataError):
+            stem = self._label_file.stem.removeprefix("frame_labels_") if self._label_file else ""
+            places = self.base.absolute(), self.base.resolve()
+            for name in (*(place.name.lower() for place in places), stem.lower()):
+                if name in _BENCHMARKS:
+                    return _BENCHMARKS[name]
+        return None
 
-    def videos(self) -> Sequence[Video]:
-        """See :meth:`Dataset.videos`."""
-        return self._videos
+    def find_videos(self, notes: Notes) -> Iterator[Video]:
+        """See :meth:`Dataset.find_videos`."""
+        base = self.base
+        for split, title in _SPLITS.items():
+            folder = base / title / "frames"
+            with notes.tolerant():
+                found = entries(folder)
+                if masks := sorted(entry.name for entry in found if is_folder(entry) and entry.name.endswith("_gt")):
+                    notes.remarks.append(f"{folder}: folders of masks among the videos are left aside: {', '.join(masks)}")
+                folders = subfolders(folder, found)
+                if not folders:
+                    raise DataError(
+                        f"{folder}: expected one folder of frames per video, found no folder; see docs/datasets.md"
+                    )
+                yield from (frame_folder(path, path.name, split) for path in folders)
 
     def labels(self, video: Video, num_frames: int) -> Labels | None:
         """See :meth:`Dataset.labels`."""
@@ -83,7 +98,7 @@ class FramesDataset(Dataset):
     def _tests(self) -> list[Video]:
         """Test videos in the order in which labels are concatenated."""
         return sorted(
-            (video for video in self._videos if video.split == "test"), key=lambda video: natural_key(video.id)
+            (video for video in self.survey.videos if video.split == "test"), key=lambda video: natural_key(video.id)
         )
 
     @cached_property

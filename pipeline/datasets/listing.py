@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -117,15 +117,28 @@ def check_numbering(video: Video) -> None:
     DataError
         A frame is missing, there twice or without a number; the message names it.
     """
+    for error in numbering_errors(video):
+        raise error
+
+
+def numbering_errors(video: Video) -> Iterator[DataError]:
+    """Yield an error for every frame that is missing, there twice or without a number."""
     previous: tuple[int, str] | None = None
-    for path in video.files:
-        name = path.name
+    for i, name in enumerate(file_names(video)):
         number = frame_number(name)
         if number is None:
-            raise DataError(f"{path}: expected a number in the name of every frame, found none; rename or remove it")
+            yield DataError(
+                f"{video.files[i]}: expected a number in the name of every frame, found none; rename or remove it"
+            )
+            continue
         if previous is not None and number != previous[0] + 1:
-            raise _numbering_error(path, number, *previous)
+            yield _numbering_error(video.files[i], number, *previous)
         previous = number, name
+
+
+def file_names(video: Video) -> Sequence[str]:
+    """Return the names of a video's files, without making a path of each where there is none yet."""
+    return video.files.names if isinstance(video.files, ImageFiles) else [path.name for path in video.files]
 
 
 def _numbering_error(path: Path, number: int, before: int, name: str) -> DataError:
@@ -153,22 +166,17 @@ def printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else f"%{ord(letter):02X}" for letter in name)
 
 
-def sort_videos(videos: Iterable[Video]) -> tuple[Video, ...]:
-    """Sort by split and id.
-
-    Raises
-    ------
-    DataError
-        Two videos of a split have the same id; where both lie is named.
-    """
+def sort_videos(videos: Iterable[Video], doubled: Callable[[DataError], object]) -> tuple[Video, ...]:
+    """Sort by split and id. Of two videos of a split with one id the first is kept, and ``doubled`` hears of both."""
     seen: dict[tuple[str, str], Video] = {}
     for video in videos:
         other = seen.setdefault((video.split, video.id), video)
         if other is not video:
-            raise DataError(
+            error = (
                 f"{where(other)}: expected one {video.split} video with the id {video.id!r}, found {_first(video)} too; "
                 "rename one"
             )
+            doubled(DataError(error))
     return tuple(seen[key] for key in sorted(seen))
 
 

@@ -11,9 +11,10 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from pipeline.contract import DataError, Labels, Video
+from pipeline.datasets.base import Notes
 from pipeline.datasets.folder import FolderDataset
 
 
@@ -22,17 +23,19 @@ class SyntheticDataset(FolderDataset):
 
     kind = "synthetic"
 
-    def videos(self) -> Sequence[Video]:
-        """See :meth:`Dataset.videos`; a dataset whose writing was interrupted is refused."""
-        listed = self._listed()
-        videos = super().videos()
-        found = {video.id for video in videos}
-        if missing := sorted(listed - found):
-            raise DataError(
+    def find_videos(self, notes: Notes) -> Iterator[Video]:
+        """See :meth:`Dataset.find_videos`; a dataset whose writing was interrupted is refused."""
+        listed: set[str] = set()
+        with notes.tolerant():
+            listed = self._listed()
+        found = list(super().find_videos(notes))
+        if missing := sorted(listed - {video.id for video in found}):
+            error = (
                 f"{self.root}: expected the {len(listed)} videos that dataset.json lists, found no {missing[0]}; "
                 f"write it anew with: stpa data synth --set dataset.root={self.root}"
             )
-        return videos
+            notes.problems.append(DataError(error))
+        yield from found
 
     def labels(self, video: Video, num_frames: int) -> Labels | None:
         """See :meth:`Dataset.labels`; every test video has labels."""

@@ -12,7 +12,7 @@ Source: Mahadevan, Li, Bhalodia, Vasconcelos, CVPR 2010.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -20,9 +20,9 @@ from typing import Literal
 import numpy as np
 
 from pipeline.contract import DataError, Labels, Split, Video
-from pipeline.datasets.base import Dataset
+from pipeline.datasets.base import Dataset, Notes
 from pipeline.datasets.images import decode_image, read_bytes
-from pipeline.datasets.listing import entries, frame_files, frame_folder, sort_videos, subfolders
+from pipeline.datasets.listing import entries, frame_files, frame_folder, subfolders
 from pipeline.datasets.reader import native_size
 from pipeline.datasets.truth import Bools, check_length, check_size, labels_from_masks, mark_intervals
 
@@ -53,17 +53,16 @@ class UcsdDataset(Dataset):
             "set dataset.root to the unpacked UCSD folder (and dataset.part to ped1 or ped2)"
         )
 
-    @cached_property
-    def _videos(self) -> tuple[Video, ...]:
-        return sort_videos(
-            frame_folder(folder, folder.name, split)
-            for split, title in _SPLITS.items()
-            for folder in _numbered(self.base / title, title)
-        )
+    @property
+    def benchmark(self) -> str | None:
+        """See :attr:`Dataset.benchmark`."""
+        return self.part
 
-    def videos(self) -> Sequence[Video]:
-        """See :meth:`Dataset.videos`. A missing folder (mirrors lack Test005) is accepted."""
-        return self._videos
+    def find_videos(self, notes: Notes) -> Iterator[Video]:
+        """See :meth:`Dataset.find_videos`. A missing folder (mirrors lack Test005) is accepted."""
+        for split, title in _SPLITS.items():
+            with notes.tolerant():
+                yield from (frame_folder(folder, folder.name, split) for folder in _numbered(self.base / title, title))
 
     def labels(self, video: Video, num_frames: int) -> Labels | None:
         """See :meth:`Dataset.labels`. Intervals of the .m file if there is one, else frames with any masked pixel."""
@@ -74,7 +73,7 @@ class UcsdDataset(Dataset):
             return self._from_intervals(video, num_frames, mask_THW, self._interval_file)
         if mask_THW is not None:
             return labels_from_masks(mask_THW, f"pixel masks {self._mask_folder(video).name}")
-        if any(self._mask_folder(other).is_dir() for other in self._videos):
+        if any(self._mask_folder(other).is_dir() for other in self.survey.videos):
             raise DataError(
                 f"{self._mask_folder(video)}: expected masks or UCSD{self.part}.m, found neither, though other videos "
                 f"have masks; put the published .m file into {self.base / 'Test'}"
