@@ -11,7 +11,7 @@ COMMANDS = {
     "frames": "pipeline.cli",
     "flows": "pipeline.view_cli",
     "masks": "pipeline.cli",
-    "inpaint": "pipeline.cli",
+    "inpaint": "scoring.view_cli",
     "features": "pipeline.cli",
     "train": "trainer.cli",
     "eval": "scoring.cli",

@@ -66,10 +66,10 @@ class Excerpts:
         return self._inputs.folder(stage)
 
 
-def make_samples(inputs: Inputs, settings: TrainSettings, report: Report) -> list[Sample] | str:
-    """Return a sample of each of a few training videos, at the size of stored frames, or why there is none."""
+def make_samples(inputs: Inputs, settings: TrainSettings, report: Report, most: int = MOST) -> list[Sample] | str:
+    """Return a sample of each of up to ``most`` training videos, at the size of stored frames, or why there is none."""
     try:
-        excerpts = Excerpts(inputs, choose_excerpts(inputs))
+        excerpts = Excerpts(inputs, choose_excerpts(inputs, most))
         if not excerpts.first:
             return "There is no training video here."
         return _draw(excerpts, settings, report)
@@ -77,11 +77,11 @@ def make_samples(inputs: Inputs, settings: TrainSettings, report: Report) -> lis
         return f"They cannot be shown: {error}"
 
 
-def choose_excerpts(inputs: Inputs) -> dict[VideoRecord, int]:
+def choose_excerpts(inputs: Inputs, most: int = MOST) -> dict[VideoRecord, int]:
     """Return first frames of pieces of evenly spaced training videos, where most frames hold an object."""
     records = [record for record in inputs.videos("train") if record.num_frames >= CLIP_FRAMES]
     found = {}
-    for place in evenly(len(records), MOST) if records else []:
+    for place in evenly(len(records), most) if records else []:
         has_object_T = inputs.read("masks", "object", records[place]) >= 0
         length = min(EXCERPT_FRAMES, records[place].num_frames)
         found[records[place]] = int(np.argmax(np.convolve(has_object_T, np.ones(length), "valid")))
