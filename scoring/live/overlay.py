@@ -89,16 +89,17 @@ class Overlay:
         alarm = scored.alarm_N is not None and bool(scored.alarm_N[row])
         self._curve.append((score, alarm))
         picture_HWC = with_heat(frame_HWC, [map_Nhw[row] for map_Nhw in scored.maps.values()])
-        self._draw_boxes(picture_HWC, scored, int(scored.frame_N[row]))
+        self._draw_boxes(picture_HWC, scored, row)
         return np.vstack([picture_HWC, self._draw_panel(scored, row, alarm)])
 
-    def _draw_boxes(self, picture_HWC: Frames, scored: Scored, number: int) -> None:
+    def _draw_boxes(self, picture_HWC: Frames, scored: Scored, row: int) -> None:
+        """Draw the regions that are alarms; in a frame that is one without such a region, the highest one, thinly."""
         scale = self._size[0] / self._native[0], self._size[1] / self._native[1]
-        for place in np.flatnonzero((scored.region_frame_R == number) & scored.region_alarm_R):
+        for place in shown_regions(scored, row):
             x1, y1, x2, y2 = scored.box_R4[place] + (0, 0, 1, 1)
             left, top = round(x1 * scale[1]), round(y1 * scale[0])
             right, bottom = round(x2 * scale[1]) - 1, round(y2 * scale[0]) - 1
-            cv2.rectangle(picture_HWC, (left, top), (right, bottom), ALARM, 2)
+            cv2.rectangle(picture_HWC, (left, top), (right, bottom), ALARM, 2 if scored.region_alarm_R[place] else 1)
             label = f"{scored.source_R[place]} {scored.region_score_R[place]:.1f}"
             _text(picture_HWC, label, (left, top - 5 if top > 18 else bottom + 15), (255, 255, 255), outline=ALARM)
 
@@ -129,6 +130,15 @@ class Overlay:
         time = "" if np.isnan(seconds) else f", {int(seconds) // 60}:{seconds % 60:04.1f}"
         limit = "" if self._threshold is None else f" (alarm from {self._threshold:.2f})"
         return f"frame {scored.frame_N[row]}{time}   score {scored.scores[FUSED][row]:.2f}{limit}"
+
+
+def shown_regions(scored: Scored, row: int) -> list[int]:
+    """Return which regions of a frame are drawn: alarms, else the highest one where the frame is an alarm."""
+    own = np.flatnonzero(scored.region_frame_R == scored.frame_N[row])
+    alarms: list[int] = own[scored.region_alarm_R[own]].tolist()
+    if alarms or not len(own) or scored.alarm_N is None or not scored.alarm_N[row]:
+        return alarms
+    return [int(own[scored.region_score_R[own].argmax()])]
 
 
 def shown_size(height: int, width: int) -> tuple[int, int]:
