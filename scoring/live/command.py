@@ -67,8 +67,9 @@ def score(
     """Score videos with a trained bundle, frame by frame, and show where in the frame.
 
     SOURCE is a video file, a folder of videos or of frames, the address of a stream (rtsp://..., http://...) or the number
-    of a camera. No dataset configuration is needed. Results are written while it runs: OUT/<video>.csv and .jsonl, and
-    OUT/regions/<video>.csv. Ctrl-C ends it with everything scored so far; for a stream that is the normal end.
+    of a camera; several are scored one after another. No dataset configuration is needed. Results are written while it
+    runs: OUT/<video>.csv and .jsonl, and OUT/regions/<video>.csv. Ctrl-C ends it with everything scored so far; for a stream
+    that is the normal end.
     """
     with exit_codes(), Progress() as progress, stopped_by_signals() as stop:
         from scoring.live.model import open_model

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # needs PyAV, which is asked for only where an overlay is
     from scoring.live.overlay import Overlay
 
 LINE_SECONDS = 10.0
-ORDER = ("decode", "resize", "flow", "encoder")
+ORDER = ("decode", "receive", "resize", "flow", "encoder")
 Say = Callable[[str], None]
 
 

@@ -21,7 +21,8 @@ from scoring.threshold import alarm_threshold
 from trainer.bundle import Bundle
 from trainer.inputs import BundleInputs
 
-PIECE_FRAMES = 64
+PIECE_FRAMES = 128
+"""Of files: the windows of 16 frames before each piece are measured twice, and scores are on disk after so many frames."""
 NETWORKS = "networks"  # the whole of measuring; what is not in a network is told as the rest
 
 

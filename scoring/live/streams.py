@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import ceil
 from threading import Condition, Event, Thread
 from urllib.parse import urlsplit, urlunsplit
@@ -64,6 +65,7 @@ class Stream(Source):
         self._ended = False
         self._received = self._dropped = self._reconnects = 0
         self._began = 0.0
+        self._began_at: str | None = None
 
     def blocks(self, watch: Watch, stop: Event) -> Iterator[Block]:
         """See :meth:`Source.blocks`."""
@@ -85,7 +87,8 @@ class Stream(Source):
 
     def facts(self) -> dict[str, object]:
         """See :meth:`Source.facts`."""
-        return {"received": self._received, "dropped": self._dropped, "reconnects": self._reconnects}
+        counts = {"received": self._received, "dropped": self._dropped, "reconnects": self._reconnects}
+        return {"began": self._began_at, **counts}
 
     def _block(self, items: list[_Item]) -> Block:
         return Block(
@@ -130,7 +133,7 @@ class Stream(Source):
         fresh = True
         try:
             while current is not None and not leave.is_set():
-                with watch.part("decode"):
+                with watch.part("receive"):  # decoding, and waiting for what there is to decode
                     ok, frame_HWC = current.read()
                 if ok:
                     fresh = self._put(to_rgb(frame_HWC, self.shown), fresh, leave)
@@ -149,7 +152,8 @@ class Stream(Source):
     def _put(self, frame_HWC: Frames, fresh: bool, leave: Event) -> bool:
         """Add a frame and say whether the next one is a fresh start."""
         arrived = now()
-        self._began = self._began or arrived
+        if self._began_at is None:
+            self._began, self._began_at = arrived, datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._changed:
             if self._queue and self._queue[-1].frame_HWC.shape != frame_HWC.shape:
                 fresh = True

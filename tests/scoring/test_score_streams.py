@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
@@ -95,6 +96,8 @@ def test_an_rtsp_camera_is_scored_while_it_sends(bundle_folder: Path, tmp_path: 
     assert len(rows) == video["frames"] == video["received"] - video["dropped"] - video["unscored_frames"]
     assert 98 <= video["received"] <= 100  # the last one may hang on bytes that never come
     assert (video["live"], video["fps"]) == (True, FPS)
+    assert datetime.fromisoformat(video["began"]).tzinfo is not None
+    assert {"receive", "flow", "spatial"} <= set(video["parts"])
     seconds = [float(row["time"]) for row in rows]
     assert seconds == sorted(seconds)
     assert "broke off after" in done.stderr
