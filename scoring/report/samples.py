@@ -115,9 +115,9 @@ def _draw_one(
     seed = Seed(settings.seed, ("report", record.id))
     best: tuple[int, int, Tensor | None, Tensor | None] | None = None
     for start in seed.generator("clips").permutation(record.num_frames - CLIP_FRAMES + 1)[:TRIES]:
-        random = seed.generator("pseudo-anomalies", int(start))
-        frames = spatial(data, offset + int(start), random) if settings.p_s > 0 else None
-        flow = temporal(data, offset + int(start), random) if settings.p_t > 0 else None
+        alike = [seed.generator("pseudo-anomalies", int(start)) for _ in range(2)]  # for both to choose the same object
+        frames = spatial(data, offset + int(start), alike[0]) if settings.p_s > 0 else None
+        flow = temporal(data, offset + int(start), alike[1]) if settings.p_t > 0 else None
         made = (frames is not None) + (flow is not None)
         if best is None or made > best[0]:
             best = (made, int(start), frames, flow)
@@ -138,13 +138,16 @@ def _draw_one(
 
 
 def _most_changed(data: "TrainingData", first: int, frames: "Tensor | None", flow: "Tensor | None") -> int:
-    """Return the frame of a clip, 0..15, in which there is most to see."""
+    """Return the frame of a clip, 0..15, in which there is most to see of the pseudo-anomaly that is less visible."""
     clip = slice(first, first + CLIP_FRAMES)
     seen_T = data.mask_NHW[clip].flatten(1).any(1).numpy().astype(np.float64)
+    shares = []
     for pseudo, normal in ((frames, data.frames_NHWC[clip]), (flow, data.flow_NHW2[clip])):
         if pseudo is not None:
             change_T = (pseudo.float() - normal.float()).abs().flatten(1).sum(1).numpy()
-            seen_T = seen_T + change_T / max(1e-9, float(change_T.max()))
+            shares.append(change_T / max(1e-9, float(change_T.max())))
+    if shares:
+        seen_T += np.min(shares, axis=0) + 0.1 * np.sum(shares, axis=0)  # they may have no frame in common
     return int(np.argmax(seen_T))
 
 
