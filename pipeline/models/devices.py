@@ -2,13 +2,15 @@
 
 import torch
 
+from pipeline.config import ConfigError
+
 
 def pick_device(name: str) -> torch.device:
     """Return the device of a ``device`` setting; auto = CUDA where there is one.
 
     Raises
     ------
-    ValueError
+    ConfigError
         The name is none that torch knows, or CUDA was asked for and there is none.
     """
     if name == "auto":
@@ -16,7 +18,7 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from error
+        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use auto or cpu")
+        raise ConfigError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use auto or cpu")
     return device

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import ConfigError, FlowsSettings
-from pipeline.models.flow_weights import DEFAULT, require_weights
+from pipeline.models.flow_weights import DEFAULT
 
 FlowEstimator = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """frames (T, H, W, C) uint8, C = 1 (grey) or 3 (RGB) -> flow (T-1, 2, H, W) float32.
@@ -89,12 +89,14 @@ def open_flow_estimator(settings: FlowsSettings) -> FlowEstimator:
 
 
 def check_flow_estimator(settings: FlowsSettings) -> None:
-    """Refuse an unknown estimator, and one whose weights are neither there nor to be had (see open_flow_estimator)."""
+    """Raise what :func:`open_flow_estimator` would, in about the time that reading the weights takes."""
     name = settings.estimator
     if name in CLASSICAL:
         CLASSICAL[name]()
     elif name in NETWORKS:
-        require_weights(settings)
+        from pipeline.models.flow_raft import check_raft
+
+        check_raft(settings)  # reads the weights: a worker process that fails to could not say why
     else:
         raise ConfigError(f"flows.estimator: expected one of {', '.join((*CLASSICAL, *NETWORKS))}, found {name!r}")
 

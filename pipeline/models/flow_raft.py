@@ -142,12 +142,18 @@ def open_raft(settings: FlowsSettings) -> RaftFlow:
     FileNotFoundError
         There are no weights.
     ConfigError
-        The file holds no weights, or those of another model.
+        The file holds no weights, or those of another model; or there is no such device.
     """
     device = pick_device(settings.device)
     model = load_raft(settings.estimator, require_weights(settings)).to(device)
     half = torch.float16 if settings.precision == "mixed" and device.type == "cuda" else None
     return RaftFlow(model, updates=settings.updates, batch_size=settings.batch_size, half=half)
+
+
+def check_raft(settings: FlowsSettings) -> None:
+    """Raise what :func:`open_raft` would, without using the device."""
+    pick_device(settings.device)
+    load_raft(settings.estimator, require_weights(settings))
 
 
 def load_raft(name: str, path: Path) -> RAFT:

@@ -148,8 +148,15 @@ def test_weights_are_taken_from_a_folder_or_a_file(weights: Callable[[str], Path
 
 def test_weights_of_the_other_size_are_refused_by_name(weights: Callable[[str], Path]) -> None:
     settings = FlowsSettings(estimator="raft-large", weights=str(weights("raft-small")), device="cpu")
-    with pytest.raises(ConfigError, match=r"expected the weights of raft-large .* found \d+ tensors that differ"):
-        open_flow_estimator(settings)
+    for refuse in (check_flow_estimator, open_flow_estimator):
+        with pytest.raises(ConfigError, match=r"expected the weights of raft-large .* found \d+ tensors that differ"):
+            refuse(settings)
+
+
+def test_a_device_that_is_none_is_refused_before_anything_is_read(weights: Callable[[str], Path]) -> None:
+    settings = FlowsSettings(estimator="raft-small", weights=str(weights("raft-small")), device="gpu0")
+    with pytest.raises(ConfigError, match="device 'gpu0': expected auto, cpu, cuda or cuda:N"):
+        check_flow_estimator(settings)
 
 
 def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path) -> None:
