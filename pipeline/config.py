@@ -45,11 +45,14 @@ class DatasetSettings(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "dataset"
     """Names the folder below the cache; also part of the seeds."""
     kind: str = "folder"
-    """The layout on disk: ucsd, frames, folder or synthetic (see docs/datasets.md)."""
+    """The layout on disk: ucsd, avenue, shanghaitech, ubnormal, frames, folder or synthetic (see docs/datasets.md)."""
     root: Path = Path("data")
     """Folder of the dataset; a relative path is relative to the working directory."""
     part: Literal["ped1", "ped2"] = "ped2"
     """Which half of the UCSD dataset; read by the ucsd layout only."""
+    labels: Literal["3712", "3867"] | None = None
+    """Label set of Avenue, by its anomalous frames: 3712 = the published pixel masks, 3867 = frame_labels_avenue.npy, as
+    used by STEAL, LNTRA, MNAD and the paper. None: the masks (avenue layout), or what is there (frames layout)."""
 
 
 class SyntheticSettings(Section):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from stat import S_ISREG
 
@@ -186,8 +186,8 @@ def _digest_labels(dataset: Dataset, videos: Sequence[Video], known: KnownFiles)
 def _read_labels(files: dict[str, Sequence[Path]], present: Iterable[Path]) -> str:
     contents = {}
     for path in present:
-        with suppress(OSError):
-            contents[path] = blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        with suppress(OSError), path.open("rb") as file:
+            contents[path] = file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
     if not contents:
         return ""
     lines = [f"{name}={','.join(contents.get(path, '') for path in paths)}" for name, paths in files.items()]

@@ -29,7 +29,7 @@ def read_mat_intervals(path: Path, *, num_videos: int) -> list[list[tuple[int, i
     DataError
         The file has no ``gt``, is of another form, or has entries for another number of videos.
     """
-    gt = _load_hdf5(path) if _is_hdf5(path) else _load_mat(path)
+    gt = load_variable(path, "gt")
     if gt is None:
         raise DataError(f"{path}: expected the variable gt (intervals per test video), found none of this name")
     if num_videos == 2 and gt.dtype != object and gt.shape == (2, 2):
@@ -43,6 +43,17 @@ def read_mat_intervals(path: Path, *, num_videos: int) -> list[list[tuple[int, i
     return [_intervals(entry, path, number) for number, entry in enumerate(entries, start=1)]
 
 
+def load_variable(path: Path, name: str) -> NDArray[Any] | None:
+    """Return a variable of a MATLAB file of any format up to 7.3, cells as arrays of objects; None where there is none.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or is no MATLAB file.
+    """
+    return _load_hdf5(path, name) if _is_hdf5(path) else _load_mat(path, name)
+
+
 def _is_hdf5(path: Path) -> bool:
     """Say whether a file is of format 7.3: HDF5 behind 512 bytes of MATLAB's own."""
     try:
@@ -53,22 +64,22 @@ def _is_hdf5(path: Path) -> bool:
     return b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:])
 
 
-def _load_mat(path: Path) -> NDArray[Any] | None:
+def _load_mat(path: Path, name: str) -> NDArray[Any] | None:
     try:
-        content = scipy.io.loadmat(str(path), variable_names=["gt"])
+        content = scipy.io.loadmat(str(path), variable_names=[name])
     except Exception as error:  # scipy raises whatever its parser stumbles over: ValueError, TypeError, struct, zlib ...
-        raise _not_mat(path, error) from error
-    return np.asarray(content["gt"]) if "gt" in content else None
+        raise _not_mat(path, name, error) from error
+    return np.asarray(content[name]) if name in content else None
 
 
-def _load_hdf5(path: Path) -> NDArray[Any] | None:
+def _load_hdf5(path: Path, name: str) -> NDArray[Any] | None:
     import h5py  # here, because hardly any dataset needs it
 
     try:
         with h5py.File(path, "r") as file:
-            return _from_hdf5(file, file["gt"], _DEEPEST) if "gt" in file else None
+            return _from_hdf5(file, file[name], _DEEPEST) if name in file else None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise _not_mat(path, error) from error
+        raise _not_mat(path, name, error) from error
 
 
 def _from_hdf5(file: Any, dataset: Any, depth: int) -> NDArray[Any]:
@@ -86,8 +97,8 @@ def _from_hdf5(file: Any, dataset: Any, depth: int) -> NDArray[Any]:
     return cells
 
 
-def _not_mat(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: expected a MATLAB file with gt, found: {error}; copy it anew")
+def _not_mat(path: Path, name: str, error: Exception) -> DataError:
+    return DataError(f"{path}: expected a MATLAB file with {name}, found: {error}; copy it anew")
 
 
 def _per_video(gt: NDArray[Any], num_videos: int) -> list[NDArray[Any]]:

@@ -178,6 +178,30 @@ def native_size(video: Video) -> tuple[int, int]:
     return height, width
 
 
+def claimed_frames(video: Video) -> int:
+    """Return how many frames a video has, of a video file as its header claims: 0 where it does not say."""
+    if video.is_folder:
+        return len(video.files)
+    capture = open_capture(video.files[0])
+    claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    capture.release()
+    return int(claimed) if 0 < claimed < 2**31 else 0
+
+
+def count_frames(video: Video) -> int:
+    """Return how many frames a video has; those of a video file are counted, as its header may be wrong."""
+    if video.is_folder:
+        return len(video.files)
+    capture = open_capture(video.files[0])
+    frames = 0
+    try:
+        while capture.grab():
+            frames += 1
+    finally:
+        capture.release()
+    return frames
+
+
 def resize_frames(frames_THWC: Frames, height: int, width: int) -> Frames:
     """Resize (T, H, W, C) uint8 frames to (T, height, width, C).
 

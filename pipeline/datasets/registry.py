@@ -5,15 +5,21 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from pipeline.config import ConfigError, DatasetSettings
+from pipeline.datasets.avenue import AvenueDataset
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.folder import FolderDataset
 from pipeline.datasets.frames_layout import FramesDataset
+from pipeline.datasets.shanghaitech import ShanghaiTechDataset
 from pipeline.datasets.synthetic import SyntheticDataset
+from pipeline.datasets.ubnormal import UbnormalDataset
 from pipeline.datasets.ucsd import UcsdDataset
 
 DATASETS: Mapping[str, Callable[[DatasetSettings], Dataset]] = MappingProxyType(
     {
         "ucsd": lambda settings: UcsdDataset(settings.root, part=settings.part),
+        "avenue": lambda settings: AvenueDataset(settings.root, label_set=settings.labels),
+        "shanghaitech": lambda settings: ShanghaiTechDataset(settings.root),
+        "ubnormal": lambda settings: UbnormalDataset(settings.root),
         "frames": lambda settings: FramesDataset(settings.root),
         "folder": lambda settings: FolderDataset(settings.root),
         "synthetic": lambda settings: SyntheticDataset(settings.root),

@@ -2,14 +2,14 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import DataError, Labels
+from pipeline.contract import DataError, Labels, Masks
 
 Bools = NDArray[np.bool_]
 
@@ -66,8 +66,12 @@ def check_length(found: int, num_frames: int, video_id: str, path: Path) -> None
 
 def check_size(mask_THW: Bools, size: tuple[int, int], path: Path) -> None:
     """Raise DataError unless masks have the native (height, width) of the frames."""
-    if mask_THW.shape[1:] != size:
-        found = " x ".join(map(str, mask_THW.shape[1:]))
+    _check_mask_size(mask_THW.shape[1:], size, path)
+
+
+def _check_mask_size(found_size: tuple[int, ...], size: tuple[int, int], path: Path) -> None:
+    if found_size != size:
+        found = " x ".join(map(str, found_size))
         raise DataError(f"{path}: expected masks of {size[0]} x {size[1]} pixels like the frames, found {found}")
 
 
@@ -109,6 +113,49 @@ def load_masks(path: Path, num_frames: int, video_id: str) -> Bools:
             f"{(frames, height, width)}, found {bits.dtype} {bits.shape}"
         )
     return np.unpackbits(bits, axis=-1, count=width).astype(np.bool_)
+
+
+class MaskFiles:
+    """The (T, H, W) masks of a video, each read when it is asked for: those of a long video do not fit into memory."""
+
+    def __init__(self, shape: tuple[int, int, int], read: Callable[[int], Bools]) -> None:
+        self._shape = shape
+        self._read = read
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Frames, height and width."""
+        return self._shape
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getitem__(self, index: int, /) -> Bools:
+        if not 0 <= index < len(self):
+            raise IndexError(f"expected a frame from 0 to {len(self) - 1}, found {index}")
+        return self._read(index)
+
+    def __iter__(self) -> Iterator[Bools]:
+        return map(self.__getitem__, range(len(self)))
+
+
+def load_npy_masks(path: Path, num_frames: int, size: tuple[int, int], video_id: str) -> Masks:
+    """Open (T, H, W) masks in a .npy file, any value but 0 being anomalous; only what is asked for is read.
+
+    Raises
+    ------
+    DataError
+        The file is damaged or holds objects, or the masks are of another number or size than the frames.
+    """
+    try:
+        stored_THW = np.lib.format.open_memmap(path, mode="r")  # refuses arrays of objects, which may be pickles
+    except (OSError, EOFError, ValueError) as error:
+        raise _not_an_array(path, error) from error
+    if stored_THW.ndim != 3 or stored_THW.dtype.kind not in "biuf":
+        raise DataError(f"{path}: expected masks (frames, height, width), found {stored_THW.dtype} {stored_THW.shape}")
+    check_length(len(stored_THW), num_frames, video_id, path)
+    _check_mask_size(stored_THW.shape[1:], size, path)
+    return MaskFiles((num_frames, *size), lambda index: np.asarray(stored_THW[index] != 0))
 
 
 def labels_from_masks(mask_THW: Bools, source: str) -> Labels:

@@ -1,6 +1,7 @@
 """Makers of small datasets in exactly the published layouts, traps included."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,14 +155,92 @@ def make_synthetic(root: Path) -> Path:
     return root
 
 
-def write_mat(path: Path, per_video: Sequence[Any], *, version: str = "5", wrapped: bool = False) -> Path:
+def make_avenue(root: Path, *, version: str = "5", anomalous: Iterable[int] = range(4, 9)) -> Path:
+    """Write ``root`` with ``Avenue Dataset`` and ``ground_truth_demo`` beside it, as the two archives unpack."""
+    base = root / "Avenue Dataset"
+    for title in ("training_videos", "testing_videos"):
+        for number in (1, 2):
+            write_video(base / title / f"{number:02d}.avi", FRAMES, "MJPG", (HEIGHT, WIDTH))
+    (base / "training_vol").mkdir()
+    litter(base / "training_videos")
+    masks = mask_THW(anomalous).astype(np.uint8)
+    for number in (1, 2):
+        path = root / "ground_truth_demo" / "testing_label_mask" / f"{number}_label.mat"
+        write_mat(path, list(masks), version=version, name="volLabel")
+    return base
+
+
+def make_shanghaitech(root: Path, *, anomalous: Iterable[int] = range(4, 9)) -> Path:
+    """Write ``root/shanghaitech`` as published: training videos, testing frames, two kinds of masks."""
+    base = root / "shanghaitech"
+    for name in ("01_001", "12_003"):
+        write_video(base / "training" / "videos" / f"{name}.avi", FRAMES, "MJPG", (HEIGHT, WIDTH))
+    masks = mask_THW(anomalous)
+    for name in ("01_0014", "12_0142"):
+        litter(write_frames(base / "testing" / "frames" / name))
+        for kind, values in (("frame", masks.any(axis=(1, 2)).astype(np.int8)), ("pixel", masks)):
+            path = base / "testing" / f"test_{kind}_mask" / f"{name}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, values)
+    return base
+
+
+UBNORMAL = {
+    "normal_training": ("normal_scene_1_scenario_1", "normal_scene_1_scenario_2_fog"),
+    "abnormal_training": ("abnormal_scene_1_scenario_3",),
+    "normal_validation": ("normal_scene_2_scenario_1",),
+    "abnormal_validation": ("abnormal_scene_2_scenario_2",),
+    "normal_test": ("normal_scene_2_scenario_3",),
+    "abnormal_test": ("abnormal_scene_2_scenario_4",),
+}
+"""Videos by the list that names them."""
+
+
+def make_ubnormal(root: Path) -> Path:
+    """Write scenes, annotations and the six lists, which end without a line break.
+
+    In the abnormal test video object 7 is anomalous in frames 4 to 8, object 9 in frames 8 to 10; object 3 always is there.
+    """
+    (root / "scripts").mkdir(parents=True)
+    for title, names in UBNORMAL.items():
+        (root / "scripts" / f"{title}_video_names.txt").write_text("\n".join(names))
+        for name in names:
+            write_video(root / f"Scene{name.split('_')[2]}" / f"{name}.mp4", size=(HEIGHT, WIDTH))
+    name = UBNORMAL["abnormal_test"][0]
+    folder = root / "Scene2" / f"{name}_annotations"
+    for frame in range(FRAMES):
+        ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+        ids[4:8, 3:8], ids[10:12, 20:30], ids[20:22, 1:3] = 7, 9, 3
+        write_image(folder / f"{name}_{frame:04d}_gt.png", ids)
+    (folder / f"{name}_tracks.txt").write_text("7,4,8\n9,8,10")
+    return root
+
+
+def link_frames(folder: Path, count: int, seed: int, *, pattern: str = "{:03d}.jpg", size: tuple[int, int]) -> Path:
+    """Fill a folder with many frames quickly: links to a few pictures of (height, width), in an order of its own."""
+    suffix = pattern[pattern.rindex(".") :]
+    store = folder.parents[2] / f".pictures-{size[0]}-{size[1]}"
+    pictures = [store / f"{i}{suffix}" for i in range(16)]
+    for i, path in enumerate(pictures):
+        if not path.exists():
+            write_image(path, picture(i, *size))
+    folder.mkdir(parents=True)
+    for frame, i in enumerate(np.random.default_rng(seed).integers(0, 16, count).tolist()):
+        os.link(pictures[i], folder / pattern.format(frame))
+    return folder
+
+
+def write_mat(
+    path: Path, per_video: Sequence[Any], *, version: str = "5", wrapped: bool = False, name: str = "gt"
+) -> Path:
     """Write ``gt`` as MATLAB does: a 1 x N cell of one matrix per video; ``wrapped``: each in a further cell."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     gt = cell(cell([np.array(entry)]) if wrapped else np.array(entry) for entry in per_video)
     if version == "5":
-        scipy.io.savemat(path, {"gt": gt})
+        scipy.io.savemat(path, {name: gt}, do_compression=True)
         return path
     with h5py.File(path, "w", userblock_size=512) as file:
-        _write_hdf5(file, "gt", gt)
+        _write_hdf5(file, name, gt)
     head = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM"
     with path.open("r+b") as raw:
         raw.write(head)
