@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import BAD_DATA, PARTLY, exit_codes, fail
+from pipeline.cli import BAD_DATA, FAILURE, PARTLY, exit_codes, fail
 from pipeline.config import ConfigError
 from pipeline.files import write_json
 from pipeline.progress import Progress
@@ -71,7 +71,7 @@ def score(
     runs: OUT/<video>.csv and .jsonl, and OUT/regions/<video>.csv. Ctrl-C ends it with everything scored so far; for a stream
     that is the normal end.
     """
-    with exit_codes(), Progress() as progress, stopped_by_signals() as stop:
+    with exit_codes(), disk_errors(), Progress() as progress, stopped_by_signals() as stop:
         from scoring.live.model import open_model
         from scoring.live.run import Run
         from scoring.live.streams import StreamSettings
@@ -142,7 +142,7 @@ def stopped_by_signals() -> Iterator[Event]:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
-            raise KeyboardInterrupt
+            fail(FAILURE, "stopped at once; what was written before is kept")
         stop.set()
         say("stopping: what was scored is being written (once more to stop at once)")
 
@@ -152,6 +152,15 @@ def stopped_by_signals() -> Iterator[Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Say of a disk that is full what is true here: nothing goes on from where it was."""
+    try:
+        yield
+    except OSError as error:
+        fail(FAILURE, f"{error}; what was written before is kept")
 
 
 def open_writers(out: Path, table: str) -> Callable[[str, Sequence[str]], list["Writer"]]:
