@@ -132,7 +132,7 @@ class InpaintSettings(Section):
     """Spatial pseudo-anomalies: the masked region repainted by a latent diffusion model."""
 
     model: str = "embedded"
-    """embedded, or a folder laid out like pipeline/models/embedded/ldm."""
+    """embedded, or a folder laid out like pipeline/models/embedded/ldm, such as `stpa import-weights` leaves."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 10
     """DDIM steps."""
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -151,7 +151,7 @@ class FeaturesSettings(Section):
     """Embeddings of single frames by a CLIP image encoder."""
 
     model: str = "embedded"
-    """embedded, or a folder that CLIPVisionModelWithProjection.from_pretrained opens."""
+    """embedded, or a folder that CLIPVisionModelWithProjection.from_pretrained opens; see docs/weights.md."""
     preprocessing: Literal["letterbox", "centre-crop"] = "letterbox"
     """letterbox keeps the whole frame; centre-crop is ViFi-CLIP's own and cuts the sides of a wide frame."""
     batch_size: int = operational(32, "frames encoded at once", ge=1)
