@@ -1,17 +1,41 @@
-"""Subcommands about datasets: ``stpa data synth``."""
+"""Subcommands about datasets: ``stpa data check``, ``stpa data synth``."""
 
+import json
 from pathlib import Path
 
 import click
 
-from pipeline.cli import exit_codes, settings_options
+from pipeline.cli import BAD_DATA, exit_codes, settings_options
 from pipeline.config import load_config
 from pipeline.progress import Progress
 
 
 @click.group()
 def data() -> None:
-    """Make datasets."""
+    """Check and make datasets."""
+
+
+@data.command()
+@settings_options
+@click.option("--deep", is_flag=True, help="Decode every frame, in parallel.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads; one per core if not given.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def check(config_file: Path | None, overrides: tuple[str, ...], deep: bool, workers: int | None, as_json: bool) -> None:
+    """Say what a dataset holds, what was published, and everything that is wrong with it; nothing is written."""
+    from pipeline.check_table import print_checked
+    from pipeline.datasets.check import check_dataset
+    from pipeline.datasets.registry import open_dataset
+
+    with exit_codes(), Progress() as progress:
+        settings = load_config(config_file, overrides).dataset
+        dataset = open_dataset(settings)
+        checked = check_dataset(dataset, label_set=settings.labels, deep=deep, workers=workers or 0, report=progress)
+    if as_json:
+        click.echo(json.dumps({"root": str(settings.root), "kind": settings.kind, **checked.to_dict()}, indent=1))
+    else:
+        print_checked(checked, str(settings.root))
+    if checked.problems:
+        raise click.exceptions.Exit(BAD_DATA)
 
 
 @data.command()
