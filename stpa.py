@@ -19,6 +19,8 @@ COMMANDS = {
     "regions": "scoring.regions_cli",
     "report": "scoring.report.command",
     "status": "pipeline.cli",
+    "verify": "pipeline.upkeep_cli",
+    "gc": "pipeline.upkeep_cli",
 }
 """Subcommand -> module that defines it, in the order in which they are used."""
 

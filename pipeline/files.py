@@ -6,6 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+PARTIAL = ".partial-"
+"""What files and folders are called until they are whole."""
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write to a side name, flush to disk, then rename: a reader sees the old file, the new one, or none.
@@ -18,7 +21,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         It cannot be written; the message names the file, which is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, side_name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+    handle, side_name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
     side = Path(side_name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -38,7 +41,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically; NaN is refused, since it is not JSON."""
-    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """Return JSON as it is written here, always the same bytes for the same content."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _flush_folder(path: Path) -> None:

@@ -5,6 +5,7 @@ and opens nothing.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from pipeline.artifacts.seals import sealed
 from pipeline.contract import Shard, VideoRecord
 
 DIGEST_CHARACTERS = 12
+SHARD_RECEIPT = re.compile(r"(?P<video>[^/]+@[0-9a-f]+)\.(?P<index>\d{5,})-of-(?P<total>\d{5,})\.json", re.DOTALL)
+FOLDER_RECEIPT = re.compile(r"all@(?P<digest>[0-9a-f]+)\.json")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.keys import digest_bytes
+from pipeline.files import json_bytes
 
 SEAL = "seal"
 """Name under which a receipt holds the checksum of everything else in it."""
@@ -26,12 +27,12 @@ def seal_problem(data: bytes) -> str:
     """
     try:
         content = json.loads(data)
-        again = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        again = json_bytes(content)
     except ValueError as error:
         return f"no JSON ({error})"
     if not isinstance(content, dict):
         return f"JSON of a {type(content).__name__}"
-    if again.encode() != data:
+    if again != data:
         return "JSON that was written otherwise than by this program"
     rest = {name: value for name, value in content.items() if name != SEAL}
     if content.get(SEAL, _seal(rest)) != _seal(rest):

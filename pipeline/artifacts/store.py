@@ -71,7 +71,15 @@ class Artifact:
         return content if isinstance(content, dict) else None
 
     def begin(self, manifest: Mapping[str, Any]) -> None:
-        """Create the artifact's folders; a manifest that is already there is kept."""
+        """Create the artifact's folders; a manifest that is already there is kept.
+
+        Raises
+        ------
+        OSError
+            They cannot be written, or one of them is a symbolic link.
+        """
+        for folder in (self.folder.parent, self.folder, self.receipts_folder):
+            _refuse_link(folder)
         self.receipts_folder.mkdir(parents=True, exist_ok=True)
         if self.manifest() is None:
             write_json(self.folder / "manifest.json", dict(manifest))
@@ -88,6 +96,8 @@ class Artifact:
         """Write the metadata of the arrays of one video, unless they are there and whole. No shard is touched."""
         for spec in specs:
             path = self._array_path(record, spec.name)
+            for folder in (self.folder / "data", path.parent, path, path / "c"):
+                _refuse_link(folder)
             _write_metadata(path, self._new_array(spec)[1])
             for folder in (path.parent, self.folder / "data"):
                 _write_metadata(folder, _group_files())
@@ -124,12 +134,13 @@ class Artifact:
         files["/".join(_shard_parts(shard.index, len(spec.shape)))] = default_buffer_prototype().buffer.from_bytes(data)
         return np.asarray(array[shard.start : shard.stop])
 
-    def metadata(self, record: VideoRecord, specs: tuple[ArraySpec, ...]) -> dict[str, bytes]:
-        """Return the metadata files that :meth:`prepare` writes: path relative to the artifact -> content."""
+    def metadata(self, video: str, specs: tuple[ArraySpec, ...]) -> dict[str, bytes]:
+        """Return the metadata that :meth:`prepare` writes for a folder of a video: path in the artifact -> content."""
         group = bytes(_group_files()["zarr.json"].to_bytes())
-        video = f"data/{video_name(record)}"
-        arrays = {f"{video}/{spec.name}/zarr.json": self._new_array(spec)[1]["zarr.json"].to_bytes() for spec in specs}
-        return {"data/zarr.json": group, f"{video}/zarr.json": group, **arrays}
+        found = {"data/zarr.json": group, f"data/{video}/zarr.json": group}
+        for spec in specs:
+            found[f"data/{video}/{spec.name}/zarr.json"] = bytes(self._new_array(spec)[1]["zarr.json"].to_bytes())
+        return found
 
     def shard_files(self, shard: Shard, specs: tuple[ArraySpec, ...]) -> dict[str, ArraySpec]:
         """Return where the arrays of a shard lie: path relative to the artifact -> array."""
@@ -201,6 +212,15 @@ class Artifact:
 
     def _array_path(self, record: VideoRecord, name: str) -> Path:
         return self.folder / "data" / video_name(record) / name
+
+
+def _refuse_link(folder: Path) -> None:
+    """Nothing is written behind a link: a name that somebody else put there must not lead out of the cache."""
+    if folder.is_symlink():
+        raise OSError(
+            f"{folder}: expected a folder of the cache, found a symbolic link to {folder.readlink()}; remove it (to keep "
+            "artifacts elsewhere, set run.cache)"
+        )
 
 
 def _group_files() -> StoredFiles:

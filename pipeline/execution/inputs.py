@@ -1,13 +1,16 @@
 """What workers read: upstream artifacts by stage and name, never by path."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.artifacts.plan import make_plan
-from pipeline.artifacts.store import MissingShardError
+from pipeline.artifacts.plan import folder_receipt_name, make_plan
+from pipeline.artifacts.shard_check import check_folder
+from pipeline.artifacts.store import Artifact, DamagedShardError, MissingShardError
 from pipeline.artifacts.workspace import Workspace
 from pipeline.contract import Array, FolderStage, Labels, ShardStage, Split, VideoRecord
 
+_REMEDY = "run: stpa verify --repair"
 LabelReader = Callable[[VideoRecord], Labels | None]
 
 
@@ -17,6 +20,7 @@ class StoredInputs:
     def __init__(self, workspace: Workspace, labels: LabelReader | None = None) -> None:
         self._workspace = workspace
         self._labels = labels
+        self._checked: set[str] = set()  # whole-split stages
 
     def videos(self, split: Split | None = None) -> Sequence[VideoRecord]:
         """Return the readable videos of one split, or of both."""
@@ -41,8 +45,28 @@ class StoredInputs:
         return self._labels(record) if self._labels else None
 
     def folder(self, stage: str) -> Path:
-        """Return the complete folder that a whole-split stage left behind."""
+        """Return the complete folder that a whole-split stage left behind; its files are compared with its receipt once.
+
+        Raises
+        ------
+        MissingShardError, DamagedShardError
+            It was never completed, or holds other files than were written.
+        """
         source = self._workspace.stages[stage]
         if not isinstance(source, FolderStage) or not make_plan(self._workspace, stage).complete:
             raise MissingShardError(f"{stage}: expected a complete artifact, found none; run: stpa {source.made_by}")
-        return self._workspace.artifact(stage).folder / f"data-{self._workspace.input_digest(source)}"
+        artifact, digest = self._workspace.artifact(stage), self._workspace.input_digest(source)
+        if stage not in self._checked:
+            self._check(artifact, digest)
+            self._checked.add(stage)
+        return artifact.folder / f"data-{digest}"
+
+    @staticmethod
+    def _check(artifact: Artifact, digest: str) -> None:
+        try:
+            content = json.loads((artifact.receipts_folder / folder_receipt_name(digest)).read_bytes())
+            problems = check_folder(artifact.folder, digest, content) if content.get("files") is not None else []
+        except (ValueError, AttributeError) as error:  # not JSON, or of something else
+            raise DamagedShardError(f"{artifact.folder}: receipt of {digest}: {error}; {_REMEDY}") from error
+        for place, expected, found in problems:
+            raise DamagedShardError(f"{artifact.folder / place}: expected {expected}, found {found}; {_REMEDY}")

@@ -1,0 +1,88 @@
+"""Files in an artifact that nothing vouches for: judged by their names alone."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.receipts import FOLDER_RECEIPT, SHARD_RECEIPT
+from pipeline.artifacts.seals import seal_problem
+from pipeline.artifacts.subject import Subject
+from pipeline.files import PARTIAL
+
+SHARD_FILE = re.compile(r"data/(?P<video>[^/]+)/(?P<array>[^/]+)/c/(?P<index>\d+)(?P<zeros>(?:/0)*)", re.DOTALL)
+ARRAY_FILE = re.compile(r"data/(?P<video>[^/]+)/(?:(?P<array>[^/]+)/)?zarr\.json", re.DOTALL)
+
+
+def find_strays(subject: Subject, receipts: set[str]) -> Iterator[tuple[str, str]]:
+    """Return place and nature of what does not belong to an artifact; of a folder of which nothing does, its name only."""
+    return _walk(subject.artifact.folder, "", _Belonging(subject, receipts))
+
+
+def _walk(folder: Path, below: str, belongs: "_Belonging") -> Iterator[tuple[str, str]]:
+    """Never goes into links, nor into folders that are strays themselves."""
+    try:
+        with os.scandir(folder / below) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except FileNotFoundError:  # removed or renamed by a run since its parent was listed
+        return
+    for entry in entries:
+        place = below + entry.name
+        if entry.is_symlink():
+            yield place, "a symbolic link"
+        elif entry.name.startswith(PARTIAL):
+            yield place, "what an interrupted run left"
+        elif entry.is_dir():
+            if not below and not belongs.has_folder(entry.name):
+                yield place, "a folder that no receipt vouches for"
+            else:
+                yield from _walk(folder, f"{place}/", belongs)
+        elif not belongs(place):
+            yield place, "a shard without its receipt" if SHARD_FILE.fullmatch(place) else "a file that nothing vouches for"
+
+
+class _Belonging:
+    def __init__(self, subject: Subject, receipts: set[str]) -> None:
+        self._videos = subject.videos
+        self._receipts = receipts
+        matches = [match for match in map(SHARD_RECEIPT.fullmatch, receipts) if match]
+        self._shards = {(match["video"], int(match["index"])) for match in matches}
+        self._names = {match["video"] for match in matches} | set(subject.videos)
+        digests = [match["digest"] for match in map(FOLDER_RECEIPT.fullmatch, receipts) if match]
+        self._folders = {digest: _listed(subject.artifact.receipts_folder / f"all@{digest}.json") for digest in digests}
+
+    def has_folder(self, name: str) -> bool:
+        """Return whether a folder right below the artifact may be there."""
+        return name in {"data", "receipts"} or name.removeprefix("data-") in self._folders
+
+    def __call__(self, place: str) -> bool:
+        head, _, rest = place.partition("/")
+        if head == "receipts":
+            return rest in self._receipts
+        if head.startswith("data-"):
+            files = self._folders.get(head.removeprefix("data-"), ())
+            return files is None or rest in files
+        if match := SHARD_FILE.fullmatch(place):
+            rank = 1 + match["zeros"].count("/")
+            return (match["video"], int(match["index"])) in self._shards and self._has_array(match, rank)
+        if match := ARRAY_FILE.fullmatch(place):
+            return match["video"] in self._names and (match["array"] is None or self._has_array(match))
+        return place in {"manifest.json", "data/zarr.json"}
+
+    def _has_array(self, match: re.Match[str], rank: int | None = None) -> bool:
+        known = self._videos.get(match["video"])
+        if known is None:
+            return True
+        return any(spec.name == match["array"] and rank in (None, len(spec.shape)) for spec in known.specs)
+
+
+def _listed(receipt: Path) -> set[str] | None:
+    """Return the files in the receipt of a whole-split stage; None where it does not say, or is not to be believed."""
+    try:
+        data = receipt.read_bytes()
+        files: Any = None if seal_problem(data) else json.loads(data).get("files")
+    except OSError:
+        return None
+    return set(files) if isinstance(files, dict) else None

@@ -1,0 +1,91 @@
+"""What ``stpa verify --repair`` does: untrue receipts and strays go, and what they stood for is made again."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.artifacts.plan import Plan, folder_receipt_name, make_plan
+from pipeline.artifacts.receipts import receipt_names
+from pipeline.artifacts.use import alone, in_use
+from pipeline.artifacts.verify import Finding, Verdict, find_unvouched
+from pipeline.artifacts.workspace import Workspace
+from pipeline.contract import FolderStage, Report, Shard, ShardStage
+from pipeline.execution.inputs import LabelReader
+from pipeline.execution.runner import Outcome, run_folder, run_shards
+from pipeline.files import write_atomically
+
+
+def clean(verdict: Verdict) -> list[Finding] | None:
+    """Remove untrue receipts and strays, and write what is known anew; return what cannot be mended so.
+
+    Receipts go first: interrupted at any moment, nothing untrue is vouched for that was not before. Strays are looked for
+    again once the artifact is locked, since a run may have written the receipt that one lacked. A symbolic link is not
+    touched: what it was put there for is not known. None means that a run uses the artifact: it is left as it is.
+    """
+    artifact = verdict.subject.artifact
+    with alone(artifact.folder) as free:
+        if not free:
+            return None
+        for receipt in {name for finding in verdict.wrong if finding.kind == "damaged" for name in finding.receipts}:
+            (artifact.receipts_folder / receipt).unlink(missing_ok=True)
+        still = {finding.place for finding in find_unvouched(verdict.subject) if finding.kind == "stray"}
+        left = []
+        for finding in verdict.wrong:
+            path = artifact.folder / finding.place
+            if finding.content is not None and not path.is_symlink():
+                write_atomically(path, finding.content)
+            elif finding.kind == "stray" and not path.is_symlink():
+                if finding.place in still:
+                    _remove(path)
+            elif not finding.receipts:
+                left.append(finding)
+    return left
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remake(
+    workspace: Workspace,
+    name: str,
+    receipts: Iterable[str],
+    *,
+    upstream: bool,
+    labels: LabelReader | None,
+    report: Report,
+) -> Outcome | None:
+    """Make again what these receipts of a stage stood for, and nothing else.
+
+    None means that it was not made: the stage is costly and ``upstream`` false, or what it reads is not complete.
+    """
+    stage, plan, wanted = workspace.stages[name], make_plan(workspace, name), set(receipts)
+    shards = [shard for shard in plan.missing if _receipt_of(workspace, stage, shard) in wanted]
+    whole = isinstance(stage, FolderStage) and plan.folder_missing
+    whole = whole and folder_receipt_name(workspace.input_digest(stage)) in wanted  # type: ignore[arg-type]
+    if not shards and not whole:
+        return Outcome(stage=name)
+    if (stage.costly and not upstream) or not _readable(workspace, name, plan, shards):
+        return None
+    stage.check()
+    with in_use(workspace.artifact(used).folder for used in (name, *stage.upstream)):
+        return run_folder(workspace, plan, labels, report) if whole else run_shards(workspace, plan, shards, report)
+
+
+def _receipt_of(workspace: Workspace, stage: object, shard: Shard) -> str:
+    assert isinstance(stage, ShardStage)
+    total = len(workspace.artifact(stage.name).shards(shard.record, stage.length(shard.record)))
+    return receipt_names(shard.record, total)[shard.index]
+
+
+def _readable(workspace: Workspace, name: str, plan: Plan, shards: Iterable[Shard]) -> bool:
+    """Return whether everything that these shards, or a whole-split stage, read is there."""
+    records = {shard.record for shard in shards}
+    for upstream in workspace.stages[name].upstream:
+        found = make_plan(workspace, upstream)
+        if found.folder_missing or any(plan.folder_missing or shard.record in records for shard in found.missing):
+            return False
+    return True
