@@ -43,7 +43,7 @@ function showControls() {
   const maps = state.protocol === page.shown ? "" : ` Maps and regions are those of protocol ${page.shown}.`;
   const kept = page.step > 1 ? ` One frame in ${page.step} has pictures.` : "";
   byId("explained").textContent =
-    `${unit}${cut}${shaded} Maps: how many times more than in training, at each place.${maps}${kept} Point at the timeline to look, click to stay; arrow keys step, Page Up and Down by 16, space plays.`;
+    `${unit}${cut}${shaded} Maps: how many times what training video shows at each place; of objects, how far from normal ones.${maps}${kept} Point at the timeline to look, click to stay; arrow keys step, Page Up and Down by 16, space plays.`;
   byId("overview-note").textContent = `fused score, protocol ${state.protocol}, one scale for all`;
 }
 

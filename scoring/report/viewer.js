@@ -121,7 +121,7 @@ function mapKey(map, small) {
     context.fillRect(i, 0, 1, 1);
   });
   const most = 2 ** (map.full / page.steps_per_doubling);
-  return [context.canvas, `1 to ${most < 10 ? most.toFixed(1) : most.toFixed(0)} × training`];
+  return [context.canvas, `1 to ${most < 10 ? most.toFixed(1) : most.toFixed(0)} × normal`];
 }
 
 // Only the newest request is drawn: decoding may finish in another order.
