@@ -98,7 +98,7 @@ def _read_labels(dataset: Dataset, looks: Sequence[Look], checked: Checked) -> t
                     labels = dataset.labels(look.video, look.num_frames)
                 if labels is not None:
                     found[look.video.id] = replace(labels, pixel_mask_THW=None)  # masks of a split do not fit into memory
-            except DataError as error:
+            except (DataError, OSError) as error:
                 checked.problems.append(str(error))
         counted.append(look)
     return counted, found

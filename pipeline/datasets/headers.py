@@ -29,7 +29,7 @@ def image_size(path: str) -> Size:
         The file cannot be read, is no image or was cut off.
     """
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would be waited for
         try:
             return _size(handle, path)
         finally:

@@ -127,6 +127,9 @@ def _are_masks(pictures: list[Array]) -> bool:
 def _look_at_file(video: Video, deep: bool) -> Look:
     path = video.files[0]
     problems = []
+    if path.exists() and not path.is_file():  # a pipe, for one, would be waited for
+        problem = f"{path}: expected a file, found something else; remove it"
+        return Look(video=video, num_frames=0, sizes=Counter(), problems=(problem,))
     try:
         check_whole(path)
     except DataError as error:
@@ -192,12 +195,17 @@ def count_frames(look: Look) -> Look:
     return replace(look, num_frames=reader.count_frames(look.video), exact=True)
 
 
+def _open(path: str, flags: int) -> int:
+    """Open a file without waiting for somebody to write into it, should it be a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def content(video: Video) -> str:
     """Return a hex hash of the content of all files; raises DataError if one cannot be read."""
     hasher = blake2b(digest_size=16)
     for path in video.files:
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_open) as file:  # pathlib has no opener
                 hasher.update(f"{os.fstat(file.fileno()).st_size}\0".encode())  # so that cutting bytes otherwise differs
                 while block := file.read(_BLOCK):
                     hasher.update(block)

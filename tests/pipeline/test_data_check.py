@@ -1,6 +1,7 @@
 """stpa data check names every problem of a dataset with its file and the remedy, and no problem hides another."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,66 @@ def test_labels_missing_for_two_videos_are_two_problems(tmp_path: Path) -> None:
             path.unlink()
     missing = [line for line in problems(tmp_path, "shanghaitech") if "expected labels" in line]
     assert ["01_0014.npy" in missing[0], "12_0142.npy" in missing[1]] == [True, True]
+
+
+def cut_mat(root: Path) -> None:
+    path = root / "ground_truth_demo" / "testing_label_mask" / "2_label.mat"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def pickle_mask(root: Path) -> None:
+    path = root / "shanghaitech" / "testing" / "test_frame_mask" / "12_0142.npy"
+    np.save(path, np.array([{}], object), allow_pickle=True)
+
+
+def shorten_masks(root: Path) -> None:
+    path = root / "shanghaitech" / "testing" / "test_pixel_mask" / "01_0014.npy"
+    np.save(path, np.load(path)[:-1])
+
+
+def lose_list(root: Path) -> None:
+    (root / "scripts" / "abnormal_test_video_names.txt").unlink()
+
+
+def lose_map(root: Path) -> None:
+    next((root / "Scene2").glob("*/*_0006_gt.png")).unlink()
+
+
+def lengthen_tracks(root: Path) -> None:
+    next((root / "Scene2").glob("*/*_tracks.txt")).write_text("7,4,8\n9,15,20")
+
+
+def lose_mask(root: Path) -> None:
+    (root / "UCSDped2" / "Test" / "Test006_gt" / "frame020.bmp").unlink()
+
+
+def fill_pipe(root: Path) -> None:
+    path = root / "UCSDped2" / "Train" / "Train001" / "004.tif"
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "harm", "text"),
+    [
+        ("avenue", layouts.make_avenue, cut_mat, "2_label.mat: expected a MATLAB file with volLabel, found"),
+        ("shanghaitech", layouts.make_shanghaitech, pickle_mask, "12_0142.npy: expected NumPy data without Python objects"),
+        ("shanghaitech", layouts.make_shanghaitech, shorten_masks, "01_0014.npy: expected labels of 20 frames"),
+        ("ubnormal", layouts.make_ubnormal, lose_list, "abnormal_test_video_names.txt: expected this list of videos"),
+        ("ubnormal", layouts.make_ubnormal, lose_map, "_annotations: expected an id map of each of the 7 frames in tracks"),
+        ("ubnormal", layouts.make_ubnormal, lengthen_tracks, "_tracks.txt: expected anomalous intervals within"),
+        ("ucsd", layouts.make_ucsd, lose_mask, "Test006_gt: expected labels of 20 frames (video Test006), found 19"),
+        ("ucsd", layouts.make_ucsd, fill_pipe, "Train001/004.tif: expected an image, found 0 bytes"),
+    ],
+)
+def test_traps_of_published_layouts_are_told_apart_from_what_is_sound(
+    tmp_path: Path, kind: str, make: Any, harm: Any, text: str
+) -> None:
+    make(tmp_path)
+    assert text not in "\n".join(problems(tmp_path, kind))
+    harm(tmp_path)
+    found = problems(tmp_path, kind)
+    assert [line for line in found if text in line], found
 
 
 # ---- parts
