@@ -6,7 +6,7 @@ The obvious loop is one pair at a time, in single precision, with the library's 
 size as `RAFT.forward` does. Weights are random (seed 0): the arithmetic does not depend on them. Both see the same uint8
 frames and leave flow in main memory. The last line is the whole stage, which reads stored frames and writes shards as well,
 at the largest batch and in mixed precision on a GPU. Each way is run once unmeasured, then all take turns; the least time
-counts.
+counts. Processor time, of all threads, is beside it: on a machine that does other work too it is the steadier of the two.
 """
 
 import argparse
@@ -87,16 +87,16 @@ def prepare_stage(folder: Path, frames_THWC: Frames, model: RAFT, options: argpa
     return run
 
 
-def least_seconds(ways: Sequence[Callable[[], Flow]], repeat: int) -> tuple[list[float], list[Flow]]:
-    """Run each way once, then all of them in turn; return the least time and the result of each."""
+def least_seconds(ways: Sequence[Callable[[], Flow]], repeat: int) -> tuple[NDArray[np.float64], list[Flow]]:
+    """Run each way once, then all of them in turn; return the least times, (ways, 2) of clock and processor, and results."""
     results = [way() for way in ways]
-    seconds: list[list[float]] = [[] for _ in ways]
-    for _ in range(repeat):
-        for way, taken in zip(ways, seconds, strict=True):
-            start = time.perf_counter()
+    seconds_RW2 = np.empty((repeat, len(ways), 2))
+    for taken_W2 in seconds_RW2:
+        for way, taken_2 in zip(ways, taken_W2, strict=True):
+            start_2 = np.array([time.perf_counter(), time.process_time()])
             way()  # ends with a copy to main memory, so that nothing is left waiting on a GPU
-            taken.append(time.perf_counter() - start)
-    return [min(taken) for taken in seconds], results
+            taken_2[:] = np.array([time.perf_counter(), time.process_time()]) - start_2
+    return seconds_RW2.min(0), results
 
 
 def parse() -> argparse.Namespace:
@@ -130,16 +130,18 @@ def main() -> None:
         ways[f"stpa flows, {max(options.batch)} at once, with files"] = prepare_stage(
             Path(folder), frames_THWC, model, options
         )
-        seconds, flows = least_seconds(list(ways.values()), options.repeat)
+        seconds_W2, flows = least_seconds(list(ways.values()), options.repeat)
     pairs, name = options.frames - 1, torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     print(
         f"{options.model}, {pairs} pairs of {options.size[0]} x {options.size[1]}, {options.updates} updates, {name}, "
         f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}"
     )
-    print(f"{'way':36} {'pairs/s':>9} {'times':>6} {'largest difference, px':>23}")
-    for label, taken, flow_T2HW in zip(ways, seconds, flows, strict=True):
+    print(f"{'way':36} {'pairs/s':>8} {'times':>6} {'processor s/pair':>17} {'times':>6} {'largest difference, px':>23}")
+    for label, taken_2, flow_T2HW in zip(ways, seconds_W2, flows, strict=True):
+        clock, processor = seconds_W2[0] / taken_2
         difference = np.abs(flow_T2HW - flows[0]).max()
-        print(f"{label:36} {pairs / taken:9.2f} {seconds[0] / taken:6.2f} {difference:23.5f}")
+        speed, each = pairs / taken_2[0], taken_2[1] / pairs
+        print(f"{label:36} {speed:8.2f} {clock:6.2f} {each:17.4f} {processor:6.2f} {difference:23.5f}")
 
 
 if __name__ == "__main__":
