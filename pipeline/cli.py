@@ -72,8 +72,9 @@ def begin(config_file: Path | None, overrides: Sequence[str], progress: Progress
 
 @click.command()
 @settings_options
+@click.option("--why", is_flag=True, help="A line of its own for every cause.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def status(config_file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def status(config_file: Path | None, overrides: tuple[str, ...], why: bool, as_json: bool) -> None:
     """Show what is made, what is missing, and why."""
     from pipeline.artifacts.plan import make_plan
 
@@ -84,7 +85,10 @@ def status(config_file: Path | None, overrides: tuple[str, ...], as_json: bool) 
         click.echo(json.dumps({"stages": [plan.to_dict() for plan in plans], "problems": session.problems}, indent=1))
         return
     for plan in plans:
-        click.echo(f"{plan.stage:16} {plan.state:8} {plan.shards_done:6} of {plan.shards:6} shards  {plan.why}")
+        causes = plan.causes if why else (plan.why,)
+        click.echo(f"{plan.stage:16} {plan.state:8} {plan.shards_done:6} of {plan.shards:6} shards  {causes[0]}")
+        for cause in causes[1:]:
+            click.echo(f"{cause:>{len(cause) + 50}}")
     for problem in session.problems:
         click.echo(f"cannot be used: {problem}")
 

@@ -17,12 +17,18 @@ class Plan:
     stage: str
     key: str
     state: State
-    why: str
+    causes: tuple[str, ...]
+    """Why it is so, one line per cause."""
     shards: int
     """All shards of the stage."""
     missing: tuple[Shard, ...] = field(default=(), repr=False)
     """Shards to make; empty for a whole-split stage, whose single piece of work is the stage itself."""
     folder_missing: bool = False
+
+    @property
+    def why(self) -> str:
+        """All causes in one line."""
+        return "; ".join(self.causes)
 
     @property
     def shards_done(self) -> int:
@@ -36,7 +42,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row of ``stpa status --json``."""
-        names = ("stage", "state", "key", "shards_done", "shards", "why")
+        names = ("stage", "state", "key", "shards_done", "shards", "why", "causes")
         return {name: getattr(self, name) for name in names}
 
 
@@ -60,17 +66,17 @@ def _plan_shards(workspace: Workspace, stage: ShardStage) -> Plan:
         shards += len(pieces)
         names = receipt_names(record, len(pieces))
         missing += [piece for piece, name in zip(pieces, names, strict=True) if name not in receipts]
-    state, why = _explain(workspace, stage, receipts, missing, shards)
-    return Plan(stage=stage.name, key=artifact.key, state=state, why=why, shards=shards, missing=tuple(missing))
+    state, causes = _explain(workspace, stage, receipts, missing, shards)
+    return Plan(stage=stage.name, key=artifact.key, state=state, causes=causes, shards=shards, missing=tuple(missing))
 
 
 def _explain(
     workspace: Workspace, stage: ShardStage, receipts: Iterable[str], missing: list[Shard], shards: int
-) -> tuple[State, str]:
+) -> tuple[State, tuple[str, ...]]:
     if not shards:
-        return "fresh", f"nothing to do: the dataset has no {' or '.join(stage.splits)} video"
+        return "fresh", (f"nothing to do: the dataset has no {' or '.join(stage.splits)} video",)
     if not missing:
-        return "fresh", "complete"
+        return "fresh", ("complete",)
     if not receipts:
         return explain_absence(workspace, stage.name)
     return "partial" if len(missing) < shards else "stale", explain_shards(receipts, missing)
@@ -88,9 +94,9 @@ def _plan_folder(workspace: Workspace, stage: FolderStage) -> Plan:
     done = folder_receipt_name(digest) in receipts and (artifact.folder / f"data-{digest}").is_dir()
     if done:
         state: State = "fresh"
-        why = "complete"
+        causes: tuple[str, ...] = ("complete",)
     elif receipts:
-        state, why = "stale", explain_inputs(workspace, stage)
+        state, causes = "stale", explain_inputs(workspace, stage)
     else:
-        state, why = explain_absence(workspace, stage.name)
-    return Plan(stage=stage.name, key=artifact.key, state=state, why=why, shards=1, folder_missing=not done)
+        state, causes = explain_absence(workspace, stage.name)
+    return Plan(stage=stage.name, key=artifact.key, state=state, causes=causes, shards=1, folder_missing=not done)

@@ -1,4 +1,4 @@
-"""Why a stage is not complete, in one line: which setting, which video, which upstream stage."""
+"""Why a stage is not complete, in one line per cause: which setting, which video, which upstream stage."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ State = Literal["fresh", "partial", "stale", "absent"]
 MOST_CHARACTERS = 60  # of a value in a reason
 
 
-def explain_shards(receipts: Iterable[str], missing: Iterable[Shard]) -> str:
+def explain_shards(receipts: Iterable[str], missing: Iterable[Shard]) -> tuple[str, ...]:
     """Say per cause which videos lack shards: replaced, added, or simply not finished."""
     digests: dict[str, set[str]] = {}
     for name in receipts:
@@ -34,27 +34,27 @@ def explain_shards(receipts: Iterable[str], missing: Iterable[Shard]) -> str:
         "new": "{videos} not made yet ({n} shards)",
         "unfinished": "{videos} unfinished ({n} shards)",
     }
-    return "; ".join(
+    return tuple(
         texts[cause].format(videos=_name_some(list(videos)), n=sum(videos.values()))
         for cause, videos in groups.items()
         if videos
     )
 
 
-def explain_inputs(workspace: Workspace, stage: FolderStage) -> str:
+def explain_inputs(workspace: Workspace, stage: FolderStage) -> tuple[str, ...]:
     """Say what changed since the last run of a whole-split stage under these settings, as its receipt tells."""
     before = _last_inputs(workspace.artifact(stage.name))
     after = workspace.inputs_of(stage)
     if before is None:
-        return "videos or labels were added, removed or replaced"
+        return ("videos or labels were added, removed or replaced",)
     if before == after:
-        return "its files are gone"
+        return ("its files are gone",)
     causes = {
         "added": [name for name in after if name not in before],
         "removed": [name for name in before if name not in after],
         "changed": [name for name in after if before.get(name, after[name]) != after[name]],
     }
-    return "; ".join(f"{_name_some(names)} {cause}" for cause, names in causes.items() if names)
+    return tuple(f"{_name_some(names)} {cause}" for cause, names in causes.items() if names)
 
 
 def _last_inputs(artifact: Artifact) -> Mapping[str, str] | None:
@@ -72,15 +72,15 @@ def _name_some(labels: Sequence[str], most: int = 3) -> str:
     return shown if len(labels) <= most else f"{shown} and {len(labels) - most} more"
 
 
-def explain_absence(workspace: Workspace, name: str) -> tuple[State, str]:
+def explain_absence(workspace: Workspace, name: str) -> tuple[State, tuple[str, ...]]:
     """Compare with the newest artifact of the same stage under another key in which anything was finished."""
     declared = workspace.declared(name)
     for folder in workspace.others(name):
         artifact = _artifact_at(folder, name)
         manifest = artifact.manifest()
         if manifest is not None and artifact.receipts():
-            return "stale", "; ".join(differences(name, manifest, declared)) or "made by another version"
-    return "absent", "never made"
+            return "stale", tuple(differences(name, manifest, declared)) or ("made by another version",)
+    return "absent", ("never made",)
 
 
 def _artifact_at(folder: Path, name: str) -> Artifact:
