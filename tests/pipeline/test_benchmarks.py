@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config import load_config
 from pipeline.contract import DataError, Labels
 from pipeline.datasets.avenue import AvenueDataset
 from pipeline.datasets.base import Dataset
+from pipeline.datasets.registry import open_dataset
 from pipeline.datasets.shanghaitech import ShanghaiTechDataset
 from pipeline.datasets.truth import load_npy_masks
 from pipeline.datasets.ubnormal import UbnormalDataset, read_tracks
@@ -36,6 +38,18 @@ def masks(labels: Labels) -> np.ndarray:
 
 def names(dataset: Dataset, split: str) -> list[str]:
     return [video.id for video in dataset.videos() if video.split == split]
+
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_accepted_and_names_its_layout(path: Path) -> None:
+    settings = load_config(path).dataset
+    assert settings.name == path.stem
+    dataset = open_dataset(settings)
+    assert dataset.kind == settings.kind
+    assert dataset.benchmark == (None if path.stem == "demo" else path.stem)
 
 
 # ---- Avenue
