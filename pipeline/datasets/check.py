@@ -128,6 +128,7 @@ def _sources(labels: Iterable[Labels]) -> list[str]:
 def _check_videos(looks: Sequence[Look], checked: Checked) -> None:
     for look in looks:
         checked.problems += look.problems
+        checked.warnings += look.remarks
         if 0 < look.num_frames < CLIP_FRAMES:
             checked.problems.append(
                 f"{where(look.video)}: expected at least {CLIP_FRAMES} frames (one clip), found {look.num_frames}; remove it"

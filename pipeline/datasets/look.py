@@ -41,6 +41,8 @@ class Look:
     likeness: str = ""
     """Equal for videos of equal content, and hardly ever for others."""
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """What is worth knowing and does no harm."""
 
 
 def look_over(video: Video, *, deep: bool = False) -> Look:
@@ -149,6 +151,9 @@ def _look_at_file(video: Video, deep: bool) -> Look:
         problems.append(f"{path}: expected a video, found no frame that can be decoded; copy or convert it anew")
     if len(sizes) > 1:
         problems.append(f"{path}: expected one size for all frames, found {', '.join(map(shown, sizes))}; convert it")
+    remarks: tuple[str, ...] = ()
+    if exact and sizes and 0 < claimed < 2**31 and int(claimed) != frames:
+        remarks = (f"{path}: its header claims {int(claimed)} frames, {frames} can be decoded and count",)
     return Look(
         video=video,
         num_frames=frames if exact or not sizes else int(claimed),
@@ -157,6 +162,7 @@ def _look_at_file(video: Video, deep: bool) -> Look:
         fps=fps if math.isfinite(fps) and fps > 0 else 0.0,
         likeness=_file_likeness(video),
         problems=(*problems, *wrong),
+        remarks=remarks,
     )
 
 

@@ -149,6 +149,10 @@ def test_a_video_that_claims_frames_it_lacks_is_counted_before_its_labels_are_bl
     assert found["problems"] == []
     assert (row(found, "test")["frames"], row(found, "test")["frames_are_counted"]) == (30, True)
     assert not row(found, "train")["frames_are_counted"]
+    deep = report(tmp_path, "folder", "--deep")
+    assert deep["problems"] == []
+    assert f"{path}: its header claims 29 frames, 30 can be decoded and count" in deep["warnings"]
+    assert row(deep, "train")["frames_are_counted"]
 
 
 @pytest.mark.parametrize("place", ["train/again", "test/again"])

@@ -16,6 +16,7 @@ from pipeline.datasets.avenue import AvenueDataset
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.folder import FolderDataset
 from pipeline.datasets.frames_layout import FramesDataset
+from pipeline.datasets.inventory import label_problems, take_inventory
 from pipeline.datasets.mat_intervals import read_mat_intervals
 from pipeline.datasets.reader import open_frames
 from pipeline.datasets.registry import DATASETS, open_dataset
@@ -112,6 +113,16 @@ def test_test_videos_have_a_label_per_frame_and_training_videos_none(dataset: Da
             assert labels.source
             assert dataset.label_files(video) or video.id.startswith("normal_")  # UBnormal's, which need none
             assert all(path.is_file() for path in dataset.label_files(video))
+
+
+def test_every_video_and_label_file_is_taken_stock_of(dataset: Dataset, tmp_path: Path) -> None:
+    inventory = take_inventory(dataset, tmp_path / "inventory.json")
+    assert [(record.split, record.id) for record in inventory.records] == [(v.split, v.id) for v in dataset.videos()]
+    assert inventory.problems == ()
+    assert label_problems(dataset, inventory.records) == ()
+    path = next(path for video in dataset.videos() for path in dataset.label_files(video))
+    path.write_bytes(path.read_bytes() + b" ")
+    assert take_inventory(dataset, tmp_path / "inventory.json").label_digest not in ("", inventory.label_digest)
 
 
 @pytest.mark.parametrize("kind", DATASETS)
