@@ -1,5 +1,7 @@
 """RAFT over a video agrees with torchvision's model called pair by pair. Weights are random: what is tested is the way."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,7 +23,8 @@ from pipeline.models.flow_weights import DEFAULT, HUB
 from pipeline.models.importing.run import import_weights
 from pipeline.stages.flows import FlowsStage
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT.parent / "shared" / "golden"
 Frames = NDArray[np.uint8]
 
 
@@ -190,6 +193,17 @@ def test_the_key_knows_the_content_of_weights_and_not_their_place(weights: Calla
 
 def stage_settings(path: Path, *overrides: str) -> dict[str, object]:
     return FlowsStage(load_config(None, ["flows.estimator=raft-small", f"flows.weights={path}", *overrides])).settings()
+
+
+def test_the_key_is_computed_without_loading_torch() -> None:
+    program = """if True:
+        import sys
+        from pipeline.config import load_config
+        from pipeline.stages.flows import FlowsStage
+        print(FlowsStage(load_config(None, ["flows.estimator=raft-large"])).settings()["weights"], "torch" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [DEFAULT["raft-large"], "False"]
 
 
 def test_weights_that_are_missing_are_named_and_their_flow_has_a_key_of_its_own(tmp_path: Path) -> None:
