@@ -59,7 +59,9 @@ def write_video(folder: Path, seed: int) -> None:
     for i in range(FRAMES):
         picture = background.copy()
         picture[20:30, i : i + 10] = 200
-        assert cv2.imwrite(str(folder / f"{i:03d}.png"), picture)
+        ok, png = cv2.imencode(".png", picture)  # imwrite crashes on names that are no UTF-8
+        assert ok
+        (folder / f"{i:03d}.png").write_bytes(png.tobytes())
 
 
 def make_project(folder: Path) -> None:
