@@ -54,7 +54,7 @@ def verify(
         if not repair:
             fail(FAILURE, f"verify: {wrong} findings; stpa verify --repair mends what can be mended")
         done, left, commands = _repair(session, verdicts, upstream, progress)
-    click.echo(f"verify: mended {wrong - len(left)} of {wrong} findings, made {done} again", err=True)
+    click.echo(f"verify: cleared {wrong - len(left)} of {wrong} findings, made {done} again", err=True)
     if left:
         fail(FAILURE, "cannot be mended here:\n" + "\n".join(left))
     if commands:

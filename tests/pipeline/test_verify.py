@@ -306,7 +306,7 @@ def test_a_repair_makes_exactly_the_damaged_shards_again_to_the_same_bytes() -> 
     damaged[1].unlink()
     untouched = {path: date for path, date in dates(cache).items() if path not in damaged}
     result = run("verify", *settings(), "--repair")
-    assert "mended 2 of 2 findings, made 2 again" in result.stderr
+    assert "cleared 2 of 2 findings, made 2 again" in result.stderr
     assert files(cache) == before
     after = dates(cache)
     changed = [path for path, date in untouched.items() if after[path] != date]
