@@ -178,8 +178,11 @@ class LatentInpainter:
             functional.pad(image_B3HW, margin, mode="replicate"), functional.pad(mask_B1HW, margin)
         )
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        shape = (LATENT_CHANNELS, *condition_B4hw.shape[-2:])
         if latents is None:
-            latents = draw_noise(generators, (LATENT_CHANNELS, *condition_B4hw.shape[-2:]))
+            latents = draw_noise(generators, shape)
+        elif tuple(latents.shape) != (len(seeds), *shape):
+            raise ValueError(f"expected latents {(len(seeds), *shape)}, found {tuple(latents.shape)}")
         latent_B3hw = latents.to(self.device)
         latent_B3hw = self.sample(condition_B4hw, latent_B3hw, steps=steps, eta=eta, generators=generators)
         painted_BHWC = self.decode(latent_B3hw)[..., :height, :width].permute(0, 2, 3, 1)

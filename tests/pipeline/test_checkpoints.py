@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 import sys
 import tarfile
 import zipfile
@@ -163,6 +164,15 @@ def test_a_tensor_that_reaches_beyond_its_numbers_is_refused(tmp_path: Path, how
     assert checkpoint.tensor(StoredTensor(storage, 0, (2, 2), (2, 1))).shape == (2, 2)
     with pytest.raises(DataError, match="cut off or damaged"):
         checkpoint.tensor(BEYOND[how](storage))
+
+
+def test_an_old_file_whose_numbers_lie_before_its_beginning_is_refused(tmp_path: Path) -> None:
+    path, numbers = tmp_path / "old.pth", np.arange(4, dtype=np.float32)
+    torch.save({"a": torch.from_numpy(numbers)}, path, _use_new_zipfile_serialization=False)
+    whole, before = path.read_bytes(), struct.pack("<q", 4)
+    path.write_bytes(whole.replace(before + numbers.tobytes(), struct.pack("<q", -(10**6)) + numbers.tobytes()))
+    with pytest.raises(DataError, match="impossible places"):
+        Checkpoint(path)
 
 
 def test_a_compiled_program_is_refused(tmp_path: Path) -> None:

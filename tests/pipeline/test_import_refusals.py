@@ -38,6 +38,11 @@ OTHERS: dict[str, tuple[str, Callable[[Content], object], str]] = {
         cut("module.fnet.conv2.bias"),
         r"another size, such as feature_encoder.conv.bias \(126,\)",
     ),
+    "raft has one twice": (
+        "raft",
+        lambda tensors: tensors.update({"fnet.conv2.bias": tensors["module.fnet.conv2.bias"]}),
+        "one tensor to become feature_encoder.conv.bias, found two",
+    ),
     "raft of both sizes": ("raft", add("module.update_block.mask.0.bias"), "RAFT large, found .* missing"),
     "vifi-clip lacks one": ("vifi-clip", drop("module.image_encoder.ln_pre.bias"), "1 missing.*pre_layrnorm.bias"),
     "vifi-clip lacks its sizes": (
@@ -62,6 +67,11 @@ OTHERS: dict[str, tuple[str, Callable[[Content], object], str]] = {
         "1 missing.*conv_out.bias",
     ),
     "ldm lacks an averaged weight": ("ldm-inpainting", drop("model_ema.diffusion_modelout2bias"), "EMA.*1 missing"),
+    "ldm has one twice": (
+        "ldm-inpainting",
+        lambda tensors: tensors.update({"first_stage_model.encoder.conv_norm_out.bias": torch.zeros(64)}),
+        "one tensor to become encoder.conv_norm_out.bias, found two",
+    ),
     "ldm has one more": ("ldm-inpainting", add("first_stage_model.encoder.mid.attn_1.norm.weight"), "1 unknown.*attn_1"),
     "ldm has a text encoder": ("ldm-inpainting", add("cond_stage_model.transformer.x"), "which is another network"),
     "ldm of another schedule": (

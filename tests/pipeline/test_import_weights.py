@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_large, raft_small
 from transformers import CLIPVisionModelWithProjection
 
-from pipeline.config import Config, FeaturesSettings, InpaintSettings
+from pipeline.config import Config, ConfigError, FeaturesSettings, FlowsSettings, InpaintSettings
 from pipeline.models.encoders import IMAGENET_MEAN, IMAGENET_STD, open_encoder
+from pipeline.models.flow_raft import open_raft
 from pipeline.models.importing.compvis_names import UNetSizes, VQSizes, unet_modules, vq_modules
 from pipeline.models.importing.raft import torchvision_name
 from pipeline.models.inpainting import open_inpainter
@@ -117,17 +118,19 @@ def test_painting_begins_with_latents_that_are_given(tmp_path: Path, published: 
     given = model.paint(images_BHWC, masks_BHW, [1], steps=2, latents=drawn)
     np.testing.assert_array_equal(given, model.paint(images_BHWC, masks_BHW, [5], steps=2))
     assert (given != model.paint(images_BHWC, masks_BHW, [1], steps=2)).any()
+    with pytest.raises(ValueError, match=r"expected latents \(1, 3, 8, 8\), found \(1, 3, 8, 4\)"):
+        model.paint(images_BHWC, masks_BHW, [1], steps=2, latents=drawn[..., :4])
 
 
 @needs_golden
 def test_raft_agrees_with_the_golden_flow(tmp_path: Path) -> None:
     out = imported("raft", GOLDEN / "raft_small_princeton.pth", tmp_path / "out")
-    model = raft_small(weights=None).eval()
-    model.load_state_dict(load_weights(out / "model.safetensors"))
     with np.load(GOLDEN / "raft_small_princeton.npz") as golden:
-        first, second = (torch.from_numpy(golden[name]) / 127.5 - 1 for name in ("image1", "image2"))
-        flow_B2HW = model(first, second, num_flow_updates=int(golden["num_flow_updates"]))[-1]
-        np.testing.assert_allclose(flow_B2HW.numpy(), golden["flow"], rtol=0, atol=1e-3)
+        updates = int(golden["num_flow_updates"])
+        estimate = open_raft(FlowsSettings(estimator="raft-small", weights=str(out), updates=updates, device="cpu"))
+        for first_CHW, second_CHW, flow_2HW in zip(golden["image1"], golden["image2"], golden["flow"], strict=True):
+            found_T2HW = estimate(np.stack([first_CHW, second_CHW]).transpose(0, 2, 3, 1))
+            np.testing.assert_allclose(found_T2HW[0], flow_2HW, rtol=0, atol=1e-3)
 
 
 @needs_golden
@@ -188,6 +191,15 @@ def test_an_unknown_name_of_raft_stays_as_it_is() -> None:
 
 
 # Stages take the folders.
+
+
+def test_flow_takes_an_imported_folder_of_its_own_size_only(tmp_path: Path, published: Callable[[str], Path]) -> None:
+    out = imported("raft", published("raft"), tmp_path / "out")
+    frames_THWC = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
+    settings = FlowsSettings(estimator="raft-small", weights=str(out), updates=1, device="cpu")
+    assert open_raft(settings)(frames_THWC).shape == (1, 2, 128, 128)
+    with pytest.raises(ConfigError, match="expected the weights of raft-large"):
+        open_raft(settings.model_copy(update={"estimator": "raft-large"}))
 
 
 def test_the_features_stage_takes_an_imported_folder_at_its_own_size(

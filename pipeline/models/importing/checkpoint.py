@@ -1,5 +1,6 @@
 """Files that ``torch.save`` wrote: the zip archives of today and the plain format before torch 1.6."""
 
+import errno
 import struct
 import zipfile
 import zlib
@@ -54,6 +55,8 @@ class Checkpoint:
         except DataError:
             raise
         except OSError as error:
+            if error.errno == errno.EINVAL:  # it tells of places before its own beginning
+                raise self._damaged("impossible places of its numbers") from error
             raise OSError(error.errno, f"cannot be read: {error.strerror}", str(path)) from error
         except Exception as error:  # a damaged pickle raises nearly anything
             raise self._damaged(f"{type(error).__name__}: {error}") from error

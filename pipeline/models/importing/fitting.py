@@ -2,11 +2,28 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.contract import DataError
 
 SHOWN = 3
+T = TypeVar("T")
+
+
+def by_new_names(path: Path, renamed: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Return what was renamed by its new names.
+
+    Raises
+    ------
+    DataError
+        Two have one new name: one of them is too many.
+    """
+    found: dict[str, T] = {}
+    for name, value in renamed:
+        if name in found:
+            raise DataError(f"{path}: expected one tensor to become {name}, found two; it is a checkpoint of another model")
+        found[name] = value
+    return found
 
 
 def require_fit(path: Path, found: Mapping[str, Sequence[int]], model: Any, described: str) -> None:

@@ -1,14 +1,14 @@
 """The inpainting model of Rombach et al. (CompVis latent-diffusion, inpainting_big) -> a folder for ``inpaint.model``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contract import DataError
 from pipeline.models.importing.checkpoint import Checkpoint
 from pipeline.models.importing.compvis_names import UNetSizes, VQSizes, unet_modules, vq_modules
-from pipeline.models.importing.fitting import require_fit, require_names
+from pipeline.models.importing.fitting import by_new_names, require_fit, require_names
 from pipeline.models.importing.unpickle import StoredTensor
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def import_ldm_inpainting(checkpoint: Checkpoint, folder: Path) -> dict[str, Any
         (unet, unet_stored, unet_modules(unet_sizes), "the UNet of LDM inpainting (EMA)"),
         (vqvae, vq_stored, vq_modules(vq_sizes), "the VQ autoencoder of LDM inpainting"),
     ):
-        tensors = _renamed(checkpoint, part, modules)
+        tensors = by_new_names(path, _renamed(checkpoint, part, modules))
         require_fit(path, {name: tensor.shape for name, tensor in tensors.items()}, model, described)
         model.load_state_dict(tensors, assign=True)
     save_ldm(folder, vqvae, unet, scheduler, heads=HEADS, dtype=torch.float32)
@@ -193,19 +193,17 @@ def _require_groups(path: Path, channels: tuple[int, ...]) -> None:
         raise DataError(f"{path}: expected widths that {GROUPS} groups and {HEADS} heads divide, found {channels}")
 
 
-def _renamed(checkpoint: Checkpoint, part: Stored, modules: Mapping[str, str]) -> "dict[str, Tensor]":
-    tensors: dict[str, Tensor] = {}
+def _renamed(checkpoint: Checkpoint, part: Stored, modules: Mapping[str, str]) -> "Iterator[tuple[str, Tensor]]":
     for name, stored in part.items():
         module, _, kind = name.rpartition(".")
         ours, tensor = modules.get(module, module), checkpoint.tensor(stored)
         if ours.endswith(".qkv"):
             for letter, piece in zip("qkv", _split_heads(tensor), strict=True):
-                tensors[f"{ours.removesuffix('qkv')}to_{letter}.{kind}"] = piece
-        elif ours.endswith(".to_out.0"):
-            tensors[f"{ours}.{kind}"] = tensor.flatten(1) if tensor.ndim > 1 else tensor
+                yield f"{ours.removesuffix('qkv')}to_{letter}.{kind}", piece
+        elif ours.endswith(".to_out.0") and tensor.ndim > 1:
+            yield f"{ours}.{kind}", tensor.flatten(1)  # a convolution of one place, here a product
         else:
-            tensors[f"{ours}.{kind}"] = tensor
-    return tensors
+            yield f"{ours}.{kind}", tensor
 
 
 def _split_heads(qkv: "Tensor") -> "list[Tensor]":

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.contract import DataError
 from pipeline.files import write_json
 from pipeline.models.importing.checkpoint import Checkpoint
-from pipeline.models.importing.fitting import require_fit
+from pipeline.models.importing.fitting import by_new_names, require_fit
 from pipeline.models.importing.unpickle import StoredTensor
 from pipeline.models.weights import save_weights
 
@@ -55,11 +55,10 @@ def import_raft(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     from torchvision.models.optical_flow import raft_large, raft_small
 
     stored = checkpoint.state_dict()
-    large = any("update_block.mask." in name for name in stored)
+    large = any(torchvision_name(name).startswith("mask_predictor.") for name in stored)
     size, build = ("large", raft_large) if large else ("small", raft_small)
-    found = {
-        torchvision_name(name): value for name, value in _without_aliases(checkpoint, stored, "3" if large else "4").items()
-    }
+    kept = _without_aliases(checkpoint, stored, "3" if large else "4")
+    found = by_new_names(checkpoint.path, ((torchvision_name(name), value) for name, value in kept.items()))
     with torch.device("meta"):
         model = build(weights=None)
     require_fit(checkpoint.path, {name: value.shape for name, value in found.items()}, model, f"RAFT {size}")

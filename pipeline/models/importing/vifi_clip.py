@@ -2,13 +2,14 @@
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contract import DataError
 from pipeline.files import write_json
 from pipeline.models.importing.checkpoint import Checkpoint
-from pipeline.models.importing.fitting import require_fit
+from pipeline.models.importing.fitting import by_new_names, require_fit
 from pipeline.models.importing.unpickle import StoredTensor
 from pipeline.models.weights import save_weights
 
@@ -33,6 +34,7 @@ RENAMED = {
     "proj": "visual_projection.weight",
 }
 LAYER = re.compile(r"^transformer\.resblocks\.(\d+)\.(.+)\.(weight|bias)$")
+IN_PROJECTION = re.compile(r"^transformer\.resblocks\.(\d+)\.(attn)\.in_proj_(weight|bias)$")
 PARTS = {
     "attn.out_proj": "self_attn.out_proj",
     "ln_1": "layer_norm1",
@@ -57,7 +59,7 @@ def import_vifi_clip(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
 
     tower = _tower(checkpoint)
     config = _config(checkpoint.path, tower)
-    tensors = _tensors(checkpoint, tower)
+    tensors = by_new_names(checkpoint.path, _renamed(checkpoint, tower))
     with torch.device("meta"):
         model = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
     described = f"ViFi-CLIP's image tower ({config['num_hidden_layers']} layers of {config['hidden_size']})"
@@ -118,22 +120,21 @@ def _config(path: Path, tower: dict[str, StoredTensor]) -> dict[str, Any]:
     }
 
 
-def _tensors(checkpoint: Checkpoint, tower: dict[str, StoredTensor]) -> "dict[str, Tensor]":
-    """Return the tower under the names of transformers; unknown names stay, and are refused later."""
-    tensors = {}
+def _renamed(checkpoint: Checkpoint, tower: dict[str, StoredTensor]) -> "Iterator[tuple[str, Tensor]]":
+    """Yield the tower under the names of transformers; unknown names stay, and are refused later."""
     for name, stored in tower.items():
         tensor = checkpoint.tensor(stored)
-        match = LAYER.match(name) or re.match(r"^transformer\.resblocks\.(\d+)\.(attn)\.in_proj_(weight|bias)$", name)
+        match = LAYER.match(name) or IN_PROJECTION.match(name)
+        layer = f"vision_model.encoder.layers.{match[1]}" if match else ""
         if name == "proj":
-            tensors[RENAMED[name]] = tensor.T.contiguous()
+            yield RENAMED[name], tensor.T.contiguous()
         elif match and match[2] == "attn" and stored.shape:
             for letter, part in zip("qkv", tensor.tensor_split(3), strict=True):
-                tensors[f"vision_model.encoder.layers.{match[1]}.self_attn.{letter}_proj.{match[3]}"] = part.contiguous()
+                yield f"{layer}.self_attn.{letter}_proj.{match[3]}", part.contiguous()
         elif match and match[2] in PARTS:
-            tensors[f"vision_model.encoder.layers.{match[1]}.{PARTS[match[2]]}.{match[3]}"] = tensor
+            yield f"{layer}.{PARTS[match[2]]}.{match[3]}", tensor
         else:
-            tensors[RENAMED.get(name, name)] = tensor
-    return tensors
+            yield RENAMED.get(name, name), tensor
 
 
 def _preprocessing(size: int) -> dict[str, Any]:
