@@ -23,9 +23,10 @@ def compare_size(
         )
     if totals.frames is not None and table.frames != totals.frames:
         note = checked.warnings if totals.recalled else checked.problems
+        known = " (by papers, not counted by us)" if totals.recalled else ""
         note.append(
-            f"{published.title}, {table.split}: expected {totals.frames} frames as published, found {table.frames}; frames "
-            "are missing or were extracted otherwise, and results do not compare: unpack the published archive again"
+            f"{published.title}, {table.split}: expected {totals.frames} frames as published{known}, found {table.frames}; "
+            "frames are missing or were extracted otherwise, and results do not compare: unpack the published archive again"
         )
     if published.size and (other := [size for size in table.sizes if size != shown(published.size)]):
         checked.warnings.append(
