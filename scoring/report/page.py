@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -60,4 +60,5 @@ def _block(kind: str, place: int, video: Encoded) -> Markup:
 
 
 def _text(name: str) -> str:
-    return files("scoring.report").joinpath(name).read_text(encoding="utf-8")
+    # not importlib.resources: Python 3.11 refuses packages without __init__.py that were installed with pip -e
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
