@@ -4,7 +4,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -29,9 +28,7 @@ HEAD, STRIP, CAPTION, MARGIN = 0.85, 1.12, 0.42, 0.5  # inches
 COLOURS = 256
 """Of the palette: keeps the file small enough for a README, at a loss nobody sees beside noise in the frames."""
 TOP_PERCENTILE = 99.9  # of all shown scores: one wild frame must not flatten every other line
-Channel = Literal["spatial", "temporal"]
 ShownPeak = tuple[VideoResult, Peak]
-CHANNELS: tuple[Channel, ...] = ("spatial", "temporal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +53,13 @@ def draw_picture(path: Path, results: Sequence[VideoResult], inputs: Inputs, pro
     """Write a PNG of at most 12 videos, evenly spaced in the order of their ids, and of the highest peaks among them."""
     shown = [results[place] for place in evenly(len(results), MOST_VIDEOS)]
     peaks = highest_peaks(shown)
+    channels = list(peaks[0][1].maps)
     columns = min(COLUMNS, len(shown))
     strips_height = STRIP * -(-len(shown) // columns)
     frames = [_read_frame(inputs, *peak) for peak in peaks]
     cell_width = (WIDTH - 2 * MARGIN) / MOST_PEAKS
     cell_height = cell_width * frames[0].shape[0] / frames[0].shape[1]
-    height = HEAD + strips_height + 0.75 + CAPTION + 3 * cell_height + 0.4
+    height = HEAD + strips_height + 0.75 + CAPTION + (1 + len(channels)) * cell_height + 0.4
     sheet = Sheet(figure=Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white"), height=height)
     _draw_head(sheet, shown, len(results), protocol, title)
     _draw_strips(sheet, shown, peaks, protocol, columns)
@@ -125,18 +123,19 @@ def _draw_peaks(
     sheet: Sheet, peaks: Sequence[ShownPeak], frames: Sequence[Array], top: float, cell: tuple[float, float]
 ) -> None:
     sheet.text(MARGIN, top - 0.2, "The highest peaks", 12, weight="bold")
-    explained = "below each frame: where the spatial and the temporal error exceeds what training shows at that place"
+    explained = "below each frame: where errors, and the distance of objects from normal ones, exceed what training shows"
     sheet.text(MARGIN + 1.75, top - 0.2, explained, 9, MUTED)
-    greatest = {name: max(float(peak.maps[name].max()) for _, peak in peaks) for name in CHANNELS}
+    channels = list(peaks[0][1].maps)
+    greatest = {name: max(float(peak.maps[name].max()) for _, peak in peaks) for name in channels}
     for place, ((result, peak), frame_HWC) in enumerate(zip(peaks, frames, strict=True)):
         left = MARGIN + place * cell[0]
         _caption_peak(sheet, result, peak.frame_index, place + 1, left, top)
-        pictures = [frame_HWC, *(overlay(frame_HWC, peak.maps[name], greatest[name]) for name in CHANNELS)]
+        pictures = [frame_HWC, *(overlay(frame_HWC, peak.maps[name], greatest[name]) for name in channels)]
         for row, picture_HWC in enumerate(pictures):
             axes = sheet.axes(left, top + CAPTION + row * cell[1], cell[0] - 0.06, cell[1] - 0.06)
             axes.imshow(picture_HWC, interpolation="lanczos", aspect="auto")
             axes.set_axis_off()
-            label = ("frame", *CHANNELS)[row]
+            label = ("frame", *channels)[row]
             if place == 0:
                 x = MARGIN - 0.1
                 y = top + CAPTION + (row + 0.5) * cell[1]

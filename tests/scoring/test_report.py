@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ import pytest
 from made_report import FRAMES, LEVEL, STEP, ReportInputs, make_inputs, make_report
 from numpy.typing import NDArray
 
+import scoring.report.page
 from pipeline.artifacts.workspace import Workspace
 from scoring.report.curves import curves, operating_point, thinned
 from scoring.report.data import embed, first_look, lines_size, page_data
@@ -275,7 +275,7 @@ def test_without_an_evaluation_the_command_names_what_to_run(tmp_path: Path) -> 
 
 def colour_sets() -> Iterator[dict[str, str]]:
     """Yield the colours of the light scheme, then those of the dark one."""
-    style = files("scoring.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = Path(scoring.report.page.__file__).with_name("page.css").read_text(encoding="utf-8")
     for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL):
         yield dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{3,6})", block))
 

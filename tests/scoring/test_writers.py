@@ -3,7 +3,7 @@
 import json
 import resource
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,31 +29,38 @@ def made(first: int, frames: int) -> Scored:
     )
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """Let no file grow beyond 1000 bytes, as a disk does that is full: the write that passes this is cut."""
+    """Let no file grow beyond 1000 bytes, as a disk does that is full: the write that passes this is cut.
+
+    No fixture: pytest writes to its own output, which may be a file, before a fixture ends.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_write_that_does_not_fit_leaves_the_lines_before_it(tmp_path: Path, small_disk: None) -> None:
+def test_a_write_that_does_not_fit_leaves_the_lines_before_it(tmp_path: Path) -> None:
     lines = WholeLines(tmp_path / "a.csv")
-    lines.write(b"x" * 399 + b"\n")
-    lines.write(b"y" * 399 + b"\n")
-    with pytest.raises(OSError, match="File too large"):
-        lines.write(b"z" * 399 + b"\n")
-    lines.close()
+    with small_disk():
+        lines.write(b"x" * 399 + b"\n")
+        lines.write(b"y" * 399 + b"\n")
+        with pytest.raises(OSError, match="File too large"):
+            lines.write(b"z" * 399 + b"\n")
+        lines.close()
     assert (tmp_path / "a.csv").read_bytes() == b"x" * 399 + b"\n" + b"y" * 399 + b"\n"
 
 
-def test_a_full_disk_leaves_whole_rows(tmp_path: Path, small_disk: None) -> None:
+def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
     writer = CsvWriter(tmp_path, "a", ["spatial", "fused"])
-    with suppress(OSError):
-        for first in range(0, 1000, 20):
-            writer.write(made(first, 20))
-    writer.close()
+    with small_disk():
+        with suppress(OSError):
+            for first in range(0, 1000, 20):
+                writer.write(made(first, 20))
+        writer.close()
     rows = (tmp_path / "a.csv").read_text().splitlines(keepends=True)
     assert rows[0] == "frame,time,spatial,fused,alarm\n"
     assert len(rows) % 20 == 1
