@@ -20,6 +20,7 @@ from pipeline.models.foreground import (
     merge_backgrounds,
 )
 from pipeline.models.objects import Objects, find_objects
+from trainer.normalise import arriving_flow
 from trainer.objects import FrameObjects, Memory, describe, remember
 from trainer.seeds import Seed
 
@@ -96,8 +97,8 @@ class ObjectModel:
 
 
 def arriving(flow_T2HW: Array) -> Array:
-    """Return the motion that arrived in each frame, (T, 2, H, W), of flow (T-1, 2, H, W); frame 0 takes that of frame 1."""
-    return np.concatenate([flow_T2HW[:1], flow_T2HW])
+    """Return what :func:`trainer.normalise.arriving_flow` does in the order of the stored arrays, (T, 2, H, W)."""
+    return arriving_flow(flow_T2HW).permute(0, 3, 1, 2).numpy()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,25 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from pipeline.contract import Split, Video
+from pipeline.contract import Labels, Split, Video
+from pipeline.datasets.base import Dataset
 
 HEIGHT, WIDTH = 24, 36
 FRAMES = 20
+
+
+def labels_of(dataset: Dataset, video_id: str, num_frames: int = FRAMES) -> Labels:
+    """Return the labels of a test video, which has some."""
+    video = next(video for video in dataset.videos() if video.split == "test" and video.id == video_id)
+    labels = dataset.labels(video, num_frames)
+    assert labels is not None
+    return labels
+
+
+def anomalous(labels: Labels) -> list[int]:
+    """Return which frames are anomalous."""
+    found: list[int] = np.flatnonzero(labels.frame_T).tolist()
+    return found
 
 
 def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:

@@ -16,19 +16,9 @@ from pipeline.datasets.shanghaitech import ShanghaiTechDataset
 from pipeline.datasets.truth import load_npy_masks
 from pipeline.datasets.ubnormal import UbnormalDataset, read_tracks
 from tests.pipeline import layouts
+from tests.pipeline.layouts import anomalous, labels_of
 
 FRAMES = layouts.FRAMES
-
-
-def labels_of(dataset: Dataset, video_id: str, num_frames: int = FRAMES) -> Labels:
-    video = next(video for video in dataset.videos() if video.split == "test" and video.id == video_id)
-    labels = dataset.labels(video, num_frames)
-    assert labels is not None
-    return labels
-
-
-def anomalous(labels: Labels) -> list[int]:
-    return np.flatnonzero(labels.frame_T).tolist()
 
 
 def masks(labels: Labels) -> np.ndarray:

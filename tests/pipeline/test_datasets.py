@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import ConfigError, DatasetSettings
-from pipeline.contract import DataError, Labels
+from pipeline.contract import DataError
 from pipeline.datasets.avenue import AvenueDataset
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.folder import FolderDataset
@@ -26,20 +26,10 @@ from pipeline.datasets.truth import load_npy
 from pipeline.datasets.ubnormal import UbnormalDataset
 from pipeline.datasets.ucsd import UcsdDataset
 from tests.pipeline import layouts
+from tests.pipeline.layouts import anomalous, labels_of
 
 SHARED = Path(__file__).parents[3] / "shared"
 FRAMES = layouts.FRAMES
-
-
-def labels_of(dataset: Dataset, video_id: str, num_frames: int = FRAMES) -> Labels:
-    video = next(video for video in dataset.videos() if video.split == "test" and video.id == video_id)
-    labels = dataset.labels(video, num_frames)
-    assert labels is not None
-    return labels
-
-
-def anomalous(labels: Labels) -> list[int]:
-    return np.flatnonzero(labels.frame_T).tolist()
 
 
 # ---- what holds for every layout

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import stpa
 from pipeline.artifacts.plan import make_plan
 from pipeline.artifacts.use import alone, in_use, last_used
-from tests.pipeline.upkeep import STAGES, files, garbage, make_project, run, settings, space, verify
+from tests.pipeline.upkeep import files, garbage, make_project, run, settings, space, verify, work_in
 
 OTHER = ("frames.height=48",)
 
@@ -21,8 +20,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     make_project(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(stpa, "STAGES", [f"tests.pipeline.upkeep:{stage.__name__}" for stage in STAGES])
+        work_in(folder, patch)
         for overrides in ((), OTHER, ("train.seed=1",)):
             run("train", *settings(*overrides))
     return folder
@@ -32,8 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a copy of a project that was made with two sizes of frames and, of one, two seeds."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stpa, "STAGES", [f"tests.pipeline.upkeep:{stage.__name__}" for stage in STAGES])
+    work_in(tmp_path, monkeypatch)
     return tmp_path
 
 

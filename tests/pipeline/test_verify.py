@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import stpa
 from pipeline.artifacts.keys import digest_bytes
 from pipeline.artifacts.receipts import make_receipt, receipt_name, write_receipt
 from pipeline.artifacts.seals import sealed
@@ -19,7 +18,7 @@ from pipeline.artifacts.verify import verify as verify_artifact
 from pipeline.contract import ArraySpec, ShardStage
 from pipeline.execution.inputs import StoredInputs
 from pipeline.files import write_json
-from tests.pipeline.upkeep import STAGES, files, make_project, run, settings, space, verify, write_video
+from tests.pipeline.upkeep import files, make_project, run, settings, space, verify, work_in, write_video
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     make_project(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(stpa, "STAGES", [f"tests.pipeline.upkeep:{stage.__name__}" for stage in STAGES])
+        work_in(folder, patch)
         for stage in ("flows", "train"):
             run(stage, *settings())
     return folder
@@ -38,8 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a copy of a project of which everything is made."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stpa, "STAGES", [f"tests.pipeline.upkeep:{stage.__name__}" for stage in STAGES])
+    work_in(tmp_path, monkeypatch)
     return tmp_path
 
 

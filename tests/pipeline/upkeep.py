@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+import pytest
 from click.testing import CliRunner, Result
 
 import stpa
@@ -69,6 +70,12 @@ def make_project(folder: Path) -> None:
     for seed, name in enumerate("ab"):
         write_video(folder / "data" / "train" / name, seed)
     (folder / "s.toml").write_text(SETTINGS)
+
+
+def work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make a project's folder the working directory, and the stages of this file those of the command."""
+    patch.chdir(folder)
+    patch.setattr(stpa, "STAGES", [f"tests.pipeline.upkeep:{stage.__name__}" for stage in STAGES])
 
 
 def run(*arguments: str, code: int = 0) -> Result:

@@ -36,7 +36,7 @@ def other_camera(video: Street) -> Street:
     frames = arrays["frames", "frames"].astype(np.float64)[:, ::-1]
     ground = 80 * np.random.default_rng(3).random((HEIGHT, WIDTH, 1))
     arrays["frames", "frames"] = np.where(frames > 150, frames, ground + frames / 2).astype(np.uint8)
-    arrays["flows", "flow"] = arrays["flows", "flow"][:, :, ::-1]
+    arrays["flows", "flow"] = arrays["flows", "flow"][:, :, ::-1].copy()
     return Street(record=video.record, arrays=arrays)
 
 
