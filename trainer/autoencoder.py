@@ -11,9 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHANNELS = (96, 128, 256, 256)
-TIME_FACTOR = 8
-"""The encoder halves time three times: a clip's length must be a multiple."""
-SPACE_FACTOR = 16
 
 
 class Autoencoder(nn.Module):

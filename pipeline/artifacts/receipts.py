@@ -4,7 +4,6 @@ A receipt's name carries what planning needs (video, digest of its content, shar
 and opens nothing.
 """
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,8 +33,6 @@ class Receipt:
     files: dict[str, str]
     """Stored file, relative to the artifact -> checksum of its bytes."""
     provenance: dict[str, Any]
-    seal: str = ""
-    """Checksum of all of the above; receipts of before there were seals have none."""
 
 
 def video_name(record: VideoRecord) -> str:
@@ -61,22 +58,8 @@ def parse_receipt_name(name: str) -> tuple[str, str]:
 
 
 def write_receipt(folder: Path, name: str, receipt: Receipt) -> None:
-    """Write a receipt; the last act of making a shard."""
+    """Write a receipt and the checksum of all that it says; the last act of making a shard."""
     write_json(folder / name, sealed(asdict(receipt)))
-
-
-def read_receipt(path: Path) -> Receipt:
-    """Read a receipt back.
-
-    Raises
-    ------
-    ValueError
-        The file is no receipt (damaged or edited); the shard must be made again.
-    """
-    try:
-        return Receipt(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: no valid receipt ({error}); delete it and the shard is made again") from error
 
 
 def make_receipt(shard: Shard, *, seconds: float, files: dict[str, str], provenance: dict[str, Any]) -> Receipt:

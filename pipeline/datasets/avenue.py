@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.contract import DataError, Labels, Split, Video
 from pipeline.datasets.base import Dataset, Notes
 from pipeline.datasets.folder import find_videos
-from pipeline.datasets.listing import entries, natural_key
+from pipeline.datasets.listing import find_base, natural_key
 from pipeline.datasets.mat_intervals import load_variable
 from pipeline.datasets.published import PUBLISHED
 from pipeline.datasets.reader import claimed_frames, count_frames, native_size
@@ -53,14 +53,7 @@ class AvenueDataset(Dataset):
     @cached_property
     def base(self) -> Path:
         """The folder with the videos."""
-        for folder in (self.root, self.root / "Avenue Dataset", self.root / "Avenue_Dataset"):
-            if any((folder / title).is_dir() for title in _SPLITS.values()):
-                return folder
-        found = ", ".join(sorted(entry.name for entry in entries(self.root))[:5]) or "nothing"
-        raise DataError(
-            f"{self.root}: expected training_videos/ and testing_videos/ here or in 'Avenue Dataset/', found {found}; "
-            "set dataset.root to the unpacked folder"
-        )
+        return find_base(self.root, ("Avenue Dataset", "Avenue_Dataset"), _SPLITS.values())
 
     def find_videos(self, notes: Notes) -> Iterator[Video]:
         """See :meth:`Dataset.find_videos`."""

@@ -51,6 +51,25 @@ def subfolders(folder: Path, found: Sequence[os.DirEntry[str]] | None = None) ->
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
+def find_base(root: Path, names: Sequence[str], holds: Iterable[str]) -> Path:
+    """Return the root of a dataset, or the folder of one of these names in it: that which holds one of the folders ``holds``.
+
+    Raises
+    ------
+    DataError
+        None does.
+    """
+    titles = list(holds)
+    for folder in (root, *(root / name for name in names)):
+        if any((folder / title).is_dir() for title in titles):
+            return folder
+    found = ", ".join(sorted(entry.name for entry in entries(root))[:5]) or "nothing"
+    raise DataError(
+        f"{root}: expected {'/ and '.join(titles)}/ here or in {names[0]!r}, found {found}; "
+        "set dataset.root to the unpacked folder"
+    )
+
+
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Return a sort key by which ``video2`` comes before ``video10``; the name itself breaks ties."""
     runs = _RUNS.split(name)

@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.contract import DataError, Labels, Masks, Video
 from pipeline.datasets.base import Dataset, Notes
 from pipeline.datasets.folder import find_videos
-from pipeline.datasets.listing import entries, frame_folder, subfolders
+from pipeline.datasets.listing import find_base, frame_folder, subfolders
 from pipeline.datasets.reader import native_size
 from pipeline.datasets.truth import as_labels, check_length, load_npy, load_npy_masks
 
@@ -43,14 +43,7 @@ class ShanghaiTechDataset(Dataset):
     @cached_property
     def base(self) -> Path:
         """The folder with training and testing."""
-        for folder in (self.root, self.root / "shanghaitech"):
-            if any((folder / title).is_dir() for title in ("training", "testing")):
-                return folder
-        found = ", ".join(sorted(entry.name for entry in entries(self.root))[:5]) or "nothing"
-        raise DataError(
-            f"{self.root}: expected training/ and testing/ here or in shanghaitech/, found {found}; "
-            "set dataset.root to the unpacked folder"
-        )
+        return find_base(self.root, ("shanghaitech",), ("training", "testing"))
 
     def find_videos(self, notes: Notes) -> Iterator[Video]:
         """See :meth:`Dataset.find_videos`."""

@@ -19,7 +19,6 @@ from pipeline.artifacts.reasons import differences, setting_name
 from pipeline.artifacts.receipts import (
     make_receipt,
     parse_receipt_name,
-    read_receipt,
     receipt_name,
     receipt_names,
     video_name,
@@ -264,20 +263,13 @@ def test_the_shard_is_on_disk_before_its_receipt(tmp_path: Path, monkeypatch: py
     assert shard[-1] < receipt[0]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"video": "01"}', '"text"'])
-def test_a_damaged_receipt_is_named_when_it_is_opened(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "r.json"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=r"r\.json: no valid receipt .* delete it"):
-        read_receipt(path)
-
-
 def test_a_receipt_says_what_was_written(tmp_path: Path) -> None:
     make(workspace(tmp_path, record()))
     artifact = workspace(tmp_path, record()).artifact("inpaint")
-    receipt = read_receipt(artifact.receipts_folder / receipt_name(record(), 2, 3))
-    assert (receipt.video, receipt.split, receipt.shard, receipt.start, receipt.stop) == ("01", "train", 2, 32, 40)
-    assert [(artifact.folder / file).is_file() for file in receipt.files] == [True]
+    receipt = json.loads((artifact.receipts_folder / receipt_name(record(), 2, 3)).read_text())
+    said = tuple(receipt[name] for name in ("video", "split", "shard", "start", "stop"))
+    assert said == ("01", "train", 2, 32, 40)
+    assert [(artifact.folder / file).is_file() for file in receipt["files"]] == [True]
 
 
 @pytest.mark.parametrize("place", ["manifest.json", "receipts/.partial-x", "receipts/notes.txt", "data/.partial-y"])
