@@ -52,7 +52,7 @@ def subfolders(folder: Path, found: Sequence[os.DirEntry[str]] | None = None) ->
 
 
 def find_base(root: Path, names: Sequence[str], holds: Iterable[str]) -> Path:
-    """Return the root of a dataset, or the folder of one of these names in it: that which holds one of the folders ``holds``.
+    """Return the root of a dataset, or a folder of one of these names in it: where one of the folders ``holds`` lies.
 
     Raises
     ------
