@@ -33,6 +33,8 @@ class Receipt:
     files: dict[str, str]
     """Stored file, relative to the artifact -> checksum of its bytes."""
     provenance: dict[str, Any]
+    seal: str = ""
+    """Checksum of all of the above; receipts of before there were seals have none."""
 
 
 def video_name(record: VideoRecord) -> str:
