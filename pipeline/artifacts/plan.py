@@ -79,7 +79,8 @@ def _explain(
         return "fresh", ("complete",)
     if not receipts:
         return explain_absence(workspace, stage.name)
-    return "partial" if len(missing) < shards else "stale", explain_shards(receipts, missing)
+    causes = explain_shards(receipts, missing, workspace.records_of(stage.name))
+    return "partial" if len(missing) < shards else "stale", causes
 
 
 def folder_receipt_name(digest: str) -> str:

@@ -5,32 +5,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.artifacts.receipts import parse_receipt_name, video_name
+from pipeline.artifacts.receipts import label_of, parse_receipt_name, video_name
 from pipeline.artifacts.store import Artifact
 from pipeline.artifacts.workspace import Workspace
 from pipeline.config import Config
-from pipeline.contract import FolderStage, Shard
+from pipeline.contract import FolderStage, Shard, VideoRecord
 
 State = Literal["fresh", "partial", "stale", "absent"]
 
 MOST_CHARACTERS = 60  # of a value in a reason
 
 
-def explain_shards(receipts: Iterable[str], missing: Iterable[Shard]) -> tuple[str, ...]:
-    """Say per cause which videos lack shards: replaced, added, or simply not finished."""
+def explain_shards(receipts: Iterable[str], missing: Iterable[Shard], present: Iterable[VideoRecord]) -> tuple[str, ...]:
+    """Say per cause which videos lack shards: replaced, renamed, added, or simply not finished.
+
+    ``present`` are the videos that the stage covers now: the content of one that is there no longer was renamed.
+    """
     digests: dict[str, set[str]] = {}
     for name in receipts:
         video, digest = parse_receipt_name(name)
         digests.setdefault(video, set()).add(digest)
-    groups: dict[str, dict[str, int]] = {"changed": {}, "new": {}, "unfinished": {}}
+    names = {video_name(record).rpartition("@")[0] for record in present}
+    gone = {digest: label_of(video) for video, found in digests.items() if video not in names for digest in found}
+    groups: dict[str, dict[str, int]] = {"changed": {}, "renamed": {}, "new": {}, "unfinished": {}}
     for shard in missing:
         video, _, digest = video_name(shard.record).rpartition("@")
         known = digests.get(video, set())
-        cause = "unfinished" if digest in known else "changed" if known else "new"
+        cause = "unfinished" if digest in known else "changed" if known else "renamed" if digest in gone else "new"
         label = f"{shard.record.split}/{shard.record.id}"
+        label = _renamed(label, gone[digest]) if cause == "renamed" else label
         groups[cause][label] = groups[cause].get(label, 0) + 1
     texts = {
         "changed": "the content of {videos} changed ({n} shards)",
+        "renamed": "{videos} ({n} shards)",
         "new": "{videos} not made yet ({n} shards)",
         "unfinished": "{videos} unfinished ({n} shards)",
     }
@@ -41,6 +48,10 @@ def explain_shards(receipts: Iterable[str], missing: Iterable[Shard]) -> tuple[s
     )
 
 
+def _renamed(label: str, before: str) -> str:
+    return f"{label} has the content of {before}, renamed"
+
+
 def explain_inputs(workspace: Workspace, stage: FolderStage) -> tuple[str, ...]:
     """Say what changed since the last run of a whole-split stage under these settings, as its receipt tells."""
     before = _last_inputs(workspace.artifact(stage.name))
@@ -49,12 +60,17 @@ def explain_inputs(workspace: Workspace, stage: FolderStage) -> tuple[str, ...]:
         return ("videos or labels were added, removed or replaced",)
     if before == after:
         return ("its files are gone",)
+    gone = {digest: name for name, digest in before.items() if name not in after}
+    renamed = {name: gone.pop(digest) for name, digest in after.items() if name not in before and digest in gone}
     causes = {
-        "added": [name for name in after if name not in before],
-        "removed": [name for name in before if name not in after],
+        "added": [name for name in after if name not in before and name not in renamed],
+        "removed": [name for name in before if name not in after and name not in renamed.values()],
         "changed": [name for name in after if before.get(name, after[name]) != after[name]],
     }
-    return tuple(f"{_name_some(names)} {cause}" for cause, names in causes.items() if names)
+    lines = [f"{_name_some(names)} {cause}" for cause, names in causes.items() if names]
+    if renamed:
+        lines.append(_name_some([_renamed(name, old) for name, old in renamed.items()]))
+    return tuple(lines)
 
 
 def _last_inputs(artifact: Artifact) -> Mapping[str, str] | None:

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pipeline.artifacts.files import safe_name, write_json
 from pipeline.artifacts.seals import sealed
@@ -57,6 +58,12 @@ def parse_receipt_name(name: str) -> tuple[str, str]:
     """Return the quoted video and the digest in a receipt's name."""
     video, _, rest = name.rpartition("@")
     return video, rest.partition(".")[0]
+
+
+def label_of(video: str) -> str:
+    """Return split/id of a quoted video; of an id that was cut for its length, as far as the name tells."""
+    split, _, name = video.partition("-")
+    return f"{split}/{unquote(name, errors='replace')}"
 
 
 def write_receipt(folder: Path, name: str, receipt: Receipt) -> None:
