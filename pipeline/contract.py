@@ -20,6 +20,34 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A place in a recording: a number of frames as they were recorded, counted from 0, or of seconds."""
+
+    value: float
+    unit: Literal["frames", "seconds"] = "frames"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """The part of a recording that counts as one video, and at which rate."""
+
+    recording: str
+    """Id of the whole recording, to which its labels belong."""
+    start: Moment = Moment(value=0)
+    stop: Moment | None = None
+    """First moment that counts no more; None: up to the end."""
+    fps: float | None = None
+    """Frames per second to which it is thinned out; None: as recorded."""
+    damaged: bool = False
+    """Use what can be decoded of a file that was cut off."""
+
+    @property
+    def selects(self) -> bool:
+        """Whether other frames count than all of those that can be decoded."""
+        return self.start.value > 0 or self.stop is not None or self.fps is not None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Video:
     """One sequence of frames of one camera, as found on disk. Nothing has been decoded yet.
 
@@ -32,6 +60,8 @@ class Video:
     files: Sequence[Path]
     is_folder: bool = False
     """True when ``files`` are one image per frame."""
+    cut: Cut | None = None
+    """Which of the frames of a recording count; None: all of them."""
 
     def __hash__(self) -> int:
         return hash((self.split, self.id))  # not of a thousand paths: the engine looks records up for every shard
@@ -62,6 +92,11 @@ class Labels:
     frame_T: NDArray[np.bool_]
     source: str
     pixel_mask_THW: Masks | None = field(default=None, repr=False)
+    read_tracks: Callable[[], NDArray[np.float64]] | None = field(default=None, repr=False)
+    """Returns the true regions (R, 6), rows ``track, frame, x1, y1, x2, y2``: frames from 0, native pixels from 0, the last
+    row and column included. None where the dataset has no tracks. They are read when asked for."""
+    track_source: str = ""
+    """Names the tracks, for the results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +194,13 @@ class Stage(ABC):
 
     def check(self) -> None:  # noqa: B027 - most stages need nothing
         """Fail early: raise FileNotFoundError or ConfigError if weights or other needs are missing."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what a receipt records of how it was made and no key holds (plain JSON): device, batch size, precision.
+
+        Asked for after each shard, in the process that made it: what the worker changed on its way may be told.
+        """
+        return {}
 
 
 class ShardStage(Stage):
