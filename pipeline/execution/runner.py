@@ -171,7 +171,8 @@ def _make_shard(
     seconds = time.perf_counter() - start
     files = artifact.write(shard, arrays, stage.arrays(shard.record))
     total = len(artifact.shards(shard.record, stage.length(shard.record)))
-    receipt = make_receipt(shard, seconds=seconds, files=files, provenance=recorded)
+    told = {**recorded, **stage.provenance()}
+    receipt = make_receipt(shard, seconds=seconds, files=files, provenance=told)
     write_receipt(artifact.receipts_folder, receipt_name(shard.record, shard.index, total), receipt)
     return None
 
