@@ -5,7 +5,8 @@ and opens nothing.
 """
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -30,10 +31,12 @@ class Receipt:
     start: int
     stop: int
     seconds: float
-    """Time that the worker took, without waiting."""
+    """Time that the worker took, without waiting for work."""
     files: dict[str, str]
     """Stored file, relative to the artifact -> checksum of its bytes."""
     provenance: dict[str, Any]
+    parts: dict[str, float] = field(default_factory=dict)
+    """What took how many of the seconds: read, compute, write; older receipts do not say."""
     seal: str = ""
     """Checksum of all of the above; receipts of before there were seals have none."""
 
@@ -71,7 +74,14 @@ def write_receipt(folder: Path, name: str, receipt: Receipt) -> None:
     write_json(folder / name, sealed(asdict(receipt)))
 
 
-def make_receipt(shard: Shard, *, seconds: float, files: dict[str, str], provenance: dict[str, Any]) -> Receipt:
+def make_receipt(
+    shard: Shard,
+    *,
+    seconds: float,
+    files: dict[str, str],
+    provenance: dict[str, Any],
+    parts: Mapping[str, float] | None = None,
+) -> Receipt:
     """Return the receipt of a shard that was just written."""
     return Receipt(
         video=shard.record.id,
@@ -83,4 +93,5 @@ def make_receipt(shard: Shard, *, seconds: float, files: dict[str, str], provena
         seconds=round(seconds, 4),
         files=files,
         provenance=provenance,
+        parts={name: round(value, 4) for name, value in (parts or {}).items()},
     )

@@ -26,6 +26,7 @@ from zarr.storage import MemoryStore
 from pipeline.artifacts.files import write_atomically, write_json
 from pipeline.artifacts.keys import digest_bytes
 from pipeline.artifacts.receipts import receipt_name, video_name
+from pipeline.artifacts.seals import sealed
 from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
 
 StoredFiles = dict[str, Any]
@@ -61,6 +62,26 @@ class Artifact:
                 return {entry.name for entry in entries if entry.name.endswith(".json")}
         except FileNotFoundError:
             return set()
+
+    def has_receipt(self, name: str) -> bool:
+        """Say whether there is a receipt of this name now, whatever was listed before."""
+        return (self.receipts_folder / name).exists()
+
+    def read_receipt(self, name: str) -> dict[str, Any] | None:
+        """Return what a receipt says, unchecked; None where it is missing or damaged."""
+        try:
+            content = json.loads((self.receipts_folder / name).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def write_receipt(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a receipt and the checksum of all that it says: the last act of making what it stands for."""
+        write_json(self.receipts_folder / name, sealed(content))
+
+    def remove_receipt(self, name: str) -> None:
+        """Remove a receipt if it is there, so that what it stands for counts as never made."""
+        (self.receipts_folder / name).unlink(missing_ok=True)
 
     def manifest(self) -> dict[str, Any] | None:
         """Return the manifest, or None where the artifact was never begun or the manifest is damaged."""
