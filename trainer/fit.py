@@ -37,6 +37,8 @@ class Signal:
     normalise: Callable[[Tensor], Tensor]
     pseudo_anomaly: PseudoAnomaly
     probability: float
+    loss_sign: float = 1.0
+    """Weight of a pseudo-anomaly's error in the loss; -1 = to be reconstructed badly, as in STEAL-Net."""
 
     def target(self, start_B: NDArray[np.int64]) -> Tensor:
         """Return the normal clips, (B, C, 16, H, W) float32."""
@@ -48,10 +50,11 @@ class Signal:
         clip_THWC = self.pseudo_anomaly(data, start, random)
         return None if clip_THWC is None else self.normalise(clip_THWC).permute(3, 0, 1, 2)
 
-    def batch(self, data: TrainingData, start_B: NDArray[np.int64], random: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return what the network is shown and what it must return, (B, C, 16, H, W) each."""
+    def batch(self, data: TrainingData, start_B: NDArray[np.int64], random: np.random.Generator) -> "Batch":
+        """Return the clips of one step, some of them replaced at the input by their pseudo-anomaly."""
         target_BCTHW = self.target(start_B)
         shown_BCTHW = target_BCTHW
+        sign_B = np.ones(len(start_B), np.float32)
         for row, start in enumerate(start_B):
             if random.random() >= self.probability:
                 continue
@@ -59,7 +62,25 @@ class Signal:
             if pseudo_CTHW is not None:
                 shown_BCTHW = shown_BCTHW.clone() if shown_BCTHW is target_BCTHW else shown_BCTHW
                 shown_BCTHW[row] = pseudo_CTHW
-        return shown_BCTHW, target_BCTHW
+                sign_B[row] = self.loss_sign
+        return Batch(shown_BCTHW=shown_BCTHW, target_BCTHW=target_BCTHW, sign_B=torch.from_numpy(sign_B))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What the network is shown and what it must return, (B, C, 16, H, W) float32 each, and what each error weighs."""
+
+    shown_BCTHW: Tensor
+    target_BCTHW: Tensor
+    sign_B: Tensor
+    """float32, on the CPU: 1 for normal clips."""
+
+    def loss(self, reconstruction_BCTHW: Tensor) -> Tensor:
+        """Return the mean over clips of the mean squared error times its weight."""
+        if bool((self.sign_B == 1).all()):
+            return F.mse_loss(reconstruction_BCTHW, self.target_BCTHW)
+        error_B = F.mse_loss(reconstruction_BCTHW, self.target_BCTHW, reduction="none").flatten(1).mean(1)
+        return (error_B * self.sign_B.to(error_B.device)).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +122,10 @@ def fit_autoencoder(
         rate = learning_rate(settings, step, steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        shown, target = signal.batch(data, order(step), seed.generator("pseudo-anomalies", step))
+        batch = signal.batch(data, order(step), seed.generator("pseudo-anomalies", step))
         with autocast(precision, device):
-            reconstruction = network(shown)
-        loss = F.mse_loss(reconstruction.float(), target)
+            reconstruction = network(batch.shown_BCTHW)
+        loss = batch.loss(reconstruction.float())
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()

@@ -83,6 +83,7 @@ def make_signals(data: TrainingData, settings: TrainSettings) -> dict[Network, S
         normalise=normalise_frames,
         pseudo_anomaly=spatial_pa,
         probability=settings.p_s,
+        loss_sign=getattr(spatial_pa, "loss_sign", 1.0),
     )
     temporal = Signal(
         name="temporal",
@@ -90,6 +91,7 @@ def make_signals(data: TrainingData, settings: TrainSettings) -> dict[Network, S
         normalise=partial(normalise_flow, flow_scale=data.flow_scale),
         pseudo_anomaly=temporal_pa,
         probability=settings.p_t,
+        loss_sign=getattr(temporal_pa, "loss_sign", 1.0),
     )
     return {"spatial": spatial, "temporal": temporal}
 

@@ -1,6 +1,7 @@
 """The training loop: the same seed gives the same weights, and the loss falls."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,23 @@ def test_a_clip_is_replaced_with_the_set_probability_and_the_target_stays_normal
         replaced = 0
         for _ in range(50):
             start_B = random.choice(data.start_C, 4)
-            shown, target = signal.batch(data, start_B, random)
-            assert torch.equal(target, signal.target(start_B))
-            replaced += int((shown != target).flatten(1).any(1).sum())
+            batch = signal.batch(data, start_B, random)
+            assert torch.equal(batch.target_BCTHW, signal.target(start_B))
+            replaced += int((batch.shown_BCTHW != batch.target_BCTHW).flatten(1).any(1).sum())
         assert abs(replaced - expected) <= (20 if probability == 0.5 else 0)
+
+
+def test_a_pseudo_anomaly_with_a_negative_sign_is_pushed_away_and_normal_clips_are_not() -> None:
+    settings = small_settings(p_s=0.5)
+    data = load_training_data(make_training(1), settings, CPU, silent)
+    signal = replace(make_signals(data, settings)["spatial"], loss_sign=-1.0)
+    batch = signal.batch(data, data.start_C[:8], np.random.default_rng(3))
+    changed_B = (batch.shown_BCTHW != batch.target_BCTHW).flatten(1).any(1)
+    assert 0 < changed_B.sum() < 8
+    error_B = torch.arange(1.0, 9.0)
+    reconstruction_BCTHW = batch.target_BCTHW + error_B.sqrt()[:, None, None, None, None]
+    expected = torch.where(changed_B, -error_B, error_B).mean()
+    torch.testing.assert_close(batch.loss(reconstruction_BCTHW), expected, rtol=1e-5, atol=0)
 
 
 def test_progress_counts_clips_up_to_all_of_them() -> None:
