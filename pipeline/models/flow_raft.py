@@ -7,7 +7,6 @@ Three things make it faster than calling the model for pair after pair, and none
 * only the last of the updates is brought up to full size; training needs them all, nobody here does.
 """
 
-import pickle
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -21,11 +20,11 @@ from torch import Tensor
 from torchvision.models.optical_flow import RAFT, raft_large, raft_small
 from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
-from pipeline.config import ConfigError, FlowsSettings
+from pipeline.config import FlowsSettings
 from pipeline.models.devices import pick_device
 from pipeline.models.flow import resize_flow
 from pipeline.models.flow_weights import require_weights
-from pipeline.models.weights import load_weights
+from pipeline.models.torch_hub import check_tensors, load_tensors
 
 MODELS = {"raft-small": raft_small, "raft-large": raft_large}
 SMALLEST = 128  # pixels per side: below, the coarsest correlations have a single value and torchvision refuses
@@ -158,29 +157,13 @@ def check_raft(settings: FlowsSettings) -> None:
 
 def load_raft(name: str, path: Path) -> RAFT:
     """Return ``raft-small`` or ``raft-large`` in evaluation mode with the weights of a file; see :func:`open_raft`."""
-    tensors = load_weights(path) if path.suffix == ".safetensors" else _load_pth(path)
+    tensors = load_tensors(path)
     with torch.device("meta"):  # no weights are drawn at random only to be replaced
         model: RAFT = MODELS[name](weights=None)
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in tensors.items()}
-    wrong = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
-    if wrong:
-        key = wrong[0]
-        raise ConfigError(
-            f"{path}: expected the weights of {name} under torchvision's names, found {len(wrong)} tensors that differ, "
-            f"such as {key} (expected {expected.get(key, 'none')}, found {found.get(key, 'none')}); set flows.estimator "
-            "to the model they are of, or import weights of RAFT's authors with `stpa import-weights raft`"
-        )
+    remedy = (
+        "set flows.estimator to the model they are of, or import weights of RAFT's authors with `stpa import-weights raft`"
+    )
+    check_tensors(path, tensors, model.state_dict(), name=name, remedy=remedy)
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)
 
-
-def _load_pth(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        found = str(error).partition("\n")[0]
-        raise ConfigError(f"{path}: expected tensors as torchvision keeps them, found another file ({found})") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ConfigError(f"{path}: expected tensors by name as torchvision keeps them, found something else")
-    return content

@@ -19,8 +19,9 @@ from torchvision.models.optical_flow import RAFT, Raft_Large_Weights, Raft_Small
 from pipeline.config import ConfigError, FlowsSettings, load_config
 from pipeline.models.flow import NETWORKS, check_flow_estimator, open_flow_estimator, resize_flow
 from pipeline.models.flow_raft import MODELS, RaftFlow
-from pipeline.models.flow_weights import DEFAULT, HUB
+from pipeline.models.flow_weights import DEFAULT
 from pipeline.models.importing.run import import_weights
+from pipeline.models.torch_hub import HUB
 from pipeline.stages.flows import FlowsStage
 
 ROOT = Path(__file__).parents[2]
