@@ -28,8 +28,8 @@ def decode_image(data: bytes, path: Path) -> NDArray[Any]:
     return np.asarray(image)
 
 
-def to_rgb(image: NDArray[Any], name: str) -> Frames:
-    """Return (H, W, 3) uint8 RGB of an image as OpenCV decodes it.
+def check_picture(image: NDArray[Any], name: str) -> Frames:
+    """Return an image as OpenCV decodes it, (H, W) or (H, W, 1) grey or (H, W, 3) BGR, if it is uint8.
 
     Raises
     ------
@@ -42,8 +42,18 @@ def to_rgb(image: NDArray[Any], name: str) -> Frames:
             f"{name}: expected 8-bit grey or RGB, found {image.dtype} with {channels} channel(s); "
             "convert the frames to 8 bits without transparency"
         )
-    code = cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_GRAY2RGB
-    return np.asarray(cv2.cvtColor(image, code), np.uint8)
+    return image
+
+
+def swap_to_rgb(picture: Frames) -> Frames:
+    """Return (H, W, 3) RGB of what :func:`check_picture` let pass."""
+    code = cv2.COLOR_BGR2RGB if picture.ndim == 3 and picture.shape[2] == 3 else cv2.COLOR_GRAY2RGB
+    return np.asarray(cv2.cvtColor(picture, code), np.uint8)
+
+
+def to_rgb(image: NDArray[Any], name: str) -> Frames:
+    """Return (H, W, 3) uint8 RGB of an image as OpenCV decodes it; raises DataError as :func:`check_picture`."""
+    return swap_to_rgb(check_picture(image, name))
 
 
 def size_error(name: str, expected: tuple[int, int], found: tuple[int, int]) -> DataError:

@@ -4,7 +4,9 @@ OpenCV's seeking (``CAP_PROP_POS_FRAMES``) lands on other frames for some codecs
 container claims may be wrong. So frames are only ever counted from the start.
 """
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,9 +14,13 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
-from pipeline.contract import DataError, Video
-from pipeline.datasets.images import Frames, decode_image, read_bytes, size_error, to_rgb
+from pipeline.contract import Cut, DataError, Video
+from pipeline.datasets.cuts import count_kept, frame_at
+from pipeline.datasets.images import Frames, check_picture, decode_image, read_bytes, size_error, swap_to_rgb
 from pipeline.datasets.listing import check_numbering, where
+
+Convert = Callable[[Frames], Frames]
+"""A picture as OpenCV decodes it, (H, W) grey or (H, W, 3) BGR uint8 -> what is wanted of it."""
 
 
 class FrameReader(ABC):
@@ -26,13 +32,16 @@ class FrameReader(ABC):
         self._last: Frames | None = None  # frame position - 1: the flow of the next shard starts with it
         self._size: tuple[int, int] | None = None
 
-    def read(self, start: int, stop: int) -> Frames:
+    def read(self, start: int, stop: int, convert: Convert = swap_to_rgb) -> Frames:
         """Return frames ``start`` to ``stop`` (exclusive).
+
+        ``convert`` is applied frame by frame, so that a shard of large frames is never held at its native size.
 
         Returns
         -------
         frames_THWC
-            (stop - start, H, W, 3) uint8 RGB at native size; grey sources come with three equal channels.
+            (stop - start, H, W, 3) uint8 RGB at native size, or what ``convert`` makes of them; grey sources come with three
+            equal channels.
 
         Raises
         ------
@@ -42,24 +51,24 @@ class FrameReader(ABC):
         if not 0 <= start < stop:
             raise ValueError(f"expected 0 <= start < stop, found start {start}, stop {stop}")
         if self._last is not None and start == self._position - 1:
-            first_HWC = self._last
+            first = convert(self._last)
         else:
             self._move_to(start)
-            first_HWC = self._next(stop)
-        frames_THWC = np.empty((stop - start, *first_HWC.shape), np.uint8)
-        frames_THWC[0] = first_HWC
+            first = convert(self._next(stop))
+        frames_THWC = np.empty((stop - start, *first.shape), np.uint8)
+        frames_THWC[0] = first
         for i in range(1, stop - start):
-            frames_THWC[i] = self._next(stop)
+            frames_THWC[i] = convert(self._next(stop))
         return frames_THWC
 
     def _next(self, stop: int) -> Frames:
-        frame_HWC = self.next_frame()
-        if frame_HWC is None:
+        picture = self.next_picture()
+        if picture is None:
             raise DataError(
                 f"{where(self.video)}: expected at least {stop} frames, found {self._position}; "
                 "was the video changed while it was read?"
             )
-        return frame_HWC
+        return picture
 
     def next_frame(self) -> Frames | None:
         """Return the frame that comes next, (H, W, 3) uint8 RGB at native size, or None at the end of the video.
@@ -69,16 +78,21 @@ class FrameReader(ABC):
         DataError
             It is unreadable or of another size than those before; file and values are named.
         """
-        frame_HWC = self._decode()
-        if frame_HWC is None:
+        picture = self.next_picture()
+        return None if picture is None else swap_to_rgb(picture)
+
+    def next_picture(self) -> Frames | None:
+        """Return what :meth:`next_frame` does, as OpenCV decodes it: (H, W) grey or (H, W, 3) BGR uint8."""
+        picture = self._decode()
+        if picture is None:
             return None
-        height, width = frame_HWC.shape[:2]
+        height, width = picture.shape[:2]
         self._size = self._size or (height, width)
         if self._size != (height, width):
             raise size_error(self._where(self._position), self._size, (height, width))
         self._position += 1
-        self._last = frame_HWC
-        return frame_HWC
+        self._last = picture
+        return picture
 
     @abstractmethod
     def _move_to(self, start: int) -> None:
@@ -86,7 +100,12 @@ class FrameReader(ABC):
 
     @abstractmethod
     def _decode(self) -> Frames | None:
-        """Return the next frame, (H, W, 3) RGB, or None at the end."""
+        """Return the next frame as OpenCV decodes it, (H, W) grey or (H, W, 3) BGR uint8, or None at the end."""
+
+    def skip_to(self, start: int) -> None:
+        """Make frame ``start`` the next one, without decoding anything if it is already."""
+        if start != self._position:
+            self._move_to(start)
 
     @abstractmethod
     def _where(self, position: int) -> str:
@@ -124,10 +143,10 @@ class _FileReader(FrameReader):
     def _decode(self) -> Frames | None:
         if not self._capture.grab():
             return None
-        ok, frame_HWC = self._capture.retrieve()
+        ok, picture = self._capture.retrieve()
         if not ok:
             raise DataError(f"{self._where(self._position)}: cannot be decoded; convert the video anew")
-        return to_rgb(frame_HWC, self._where(self._position))
+        return check_picture(picture, self._where(self._position))
 
     def _where(self, position: int) -> str:
         return f"{self.video.files[0]}, frame {position}"
@@ -152,10 +171,38 @@ class _FolderReader(FrameReader):
         if self._position == len(self.video.files):
             return None
         path = self.video.files[self._position]
-        return to_rgb(decode_image(read_bytes(path), path), str(path))
+        return check_picture(decode_image(read_bytes(path), path), str(path))
 
     def _where(self, position: int) -> str:
         return str(self.video.files[position])
+
+
+class _PartReader(FrameReader):
+    """The frames of a recording that count; those between them are passed over without being converted."""
+
+    def __init__(self, video: Video, cut: Cut) -> None:
+        super().__init__(video)
+        self._cut = cut
+        self._rate = native_rate(video)
+        self._whole = (_FolderReader if video.is_folder else _FileReader)(video)
+
+    def _move_to(self, start: int) -> None:
+        self._position = start
+        self._last = None
+
+    def _decode(self) -> Frames | None:
+        frame = frame_at(self._cut, self._rate, self._position, where(self.video))
+        if frame is None:
+            return None
+        self._whole.skip_to(frame)
+        return self._whole.next_picture()
+
+    def _where(self, position: int) -> str:
+        return f"{where(self.video)}, frame {position} of {self.video.id}"
+
+    def close(self) -> None:
+        super().close()
+        self._whole.close()
 
 
 def open_frames(video: Video) -> FrameReader:
@@ -168,6 +215,8 @@ def open_frames(video: Video) -> FrameReader:
     """
     if not video.files:
         raise DataError(f"{where(video)}: expected frames, found an empty folder; fill or remove it")
+    if video.cut is not None and video.cut.selects:
+        return _PartReader(video, video.cut)
     return _FolderReader(video) if video.is_folder else _FileReader(video)
 
 
@@ -178,20 +227,36 @@ def native_size(video: Video) -> tuple[int, int]:
     return height, width
 
 
+def native_rate(video: Video) -> float:
+    """Return the frames per second that a video file claims, as recorded; 0 where the files do not say."""
+    if video.is_folder:
+        return 0.0
+    capture = open_capture(video.files[0])
+    rate = capture_rate(capture)
+    capture.release()
+    return rate
+
+
+def capture_rate(capture: cv2.VideoCapture) -> float:
+    """Return the frames per second of an open video file; 0 where it does not say."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return float(rate) if math.isfinite(rate) and rate > 0 else 0.0
+
+
 def claimed_frames(video: Video) -> int:
     """Return how many frames a video has, of a video file as its header claims: 0 where it does not say."""
     if video.is_folder:
-        return len(video.files)
+        return _kept(video, len(video.files))
     capture = open_capture(video.files[0])
     claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     capture.release()
-    return int(claimed) if 0 < claimed < 2**31 else 0
+    return _kept(video, int(claimed)) if 0 < claimed < 2**31 else 0
 
 
 def count_frames(video: Video) -> int:
     """Return how many frames a video has; those of a video file are counted, as its header may be wrong."""
     if video.is_folder:
-        return len(video.files)
+        return _kept(video, len(video.files))
     capture = open_capture(video.files[0])
     frames = 0
     try:
@@ -199,7 +264,13 @@ def count_frames(video: Video) -> int:
             frames += 1
     finally:
         capture.release()
-    return frames
+    return _kept(video, frames)
+
+
+def _kept(video: Video, recorded: int) -> int:
+    if video.cut is None or not video.cut.selects:
+        return recorded
+    return count_kept(video.cut, native_rate(video), recorded, where(video))
 
 
 def resize_frames(frames_THWC: Frames, height: int, width: int) -> Frames:
@@ -211,12 +282,16 @@ def resize_frames(frames_THWC: Frames, height: int, width: int) -> Frames:
     old_height, old_width, channels = frames_THWC.shape[1:]
     if (old_height, old_width) == (height, width):
         return frames_THWC
-    shrunk = min(old_height, height), min(old_width, width)
     out_THWC = np.empty((len(frames_THWC), height, width, channels), np.uint8)
     for frame_HWC, out_HWC in zip(frames_THWC, out_THWC, strict=True):
-        small_HWC = _resize(frame_HWC, *shrunk, cv2.INTER_AREA)
-        out_HWC[:] = _resize(small_HWC, height, width, cv2.INTER_LINEAR).reshape(out_HWC.shape)
+        out_HWC[:] = resize_frame(frame_HWC, height, width).reshape(out_HWC.shape)
     return out_THWC
+
+
+def resize_frame(picture: Frames, height: int, width: int) -> Frames:
+    """Resize one picture, (H, W) or (H, W, C), as :func:`resize_frames` does."""
+    shrunk = min(picture.shape[0], height), min(picture.shape[1], width)
+    return np.asarray(_resize(_resize(picture, *shrunk, cv2.INTER_AREA), height, width, cv2.INTER_LINEAR), np.uint8)
 
 
 def _resize(frame_HWC: Any, height: int, width: int, interpolation: int) -> Any:

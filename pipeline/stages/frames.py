@@ -1,5 +1,6 @@
 """Frames: videos decoded and resized to model resolution, once."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, VideoRecord
@@ -26,12 +27,13 @@ class FramesStage(ShardStage):
 
     def worker(self) -> ShardWorker:
         """Decode, resize and, where asked for, turn to grey."""
-        from pipeline.stages.prepare import model_frames
+        from pipeline.stages.prepare import model_frame
         from pipeline.stages.source import SourceFrames
 
         settings, source = self.config.frames, SourceFrames()
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
-            return {"frames": model_frames(source.read(shard.record, shard.start, shard.stop), settings)}
+            convert = partial(model_frame, settings=settings)
+            return {"frames": source.read(shard.record, shard.start, shard.stop, convert)}
 
         return make

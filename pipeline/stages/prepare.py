@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import FlowsSettings, FramesSettings
-from pipeline.datasets.reader import resize_frames, to_grey
+from pipeline.datasets.images import swap_to_rgb
+from pipeline.datasets.reader import resize_frame, resize_frames, to_grey
 from pipeline.models.flow import open_flow_estimator, resize_flow
 
 FlowMaker = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
@@ -17,6 +18,15 @@ def model_frames(frames_THWC: NDArray[np.uint8], settings: FramesSettings) -> ND
     """Return RGB frames (T, H, W, 3) of any size as the frames stage stores them: (T, height, width, C), C = 1 or 3."""
     resized_THWC = resize_frames(frames_THWC, settings.height, settings.width)
     return to_grey(resized_THWC)[..., None] if settings.colour == "grey" else resized_THWC
+
+
+def model_frame(picture: NDArray[np.uint8], settings: FramesSettings) -> NDArray[np.uint8]:
+    """Return what :func:`model_frames` does, (height, width, C), of one picture as OpenCV decodes it: (H, W, 3) BGR or grey.
+
+    Channels are put in order behind the resizing, where there are fewer pixels; the bytes are the same.
+    """
+    small_HWC = swap_to_rgb(resize_frame(picture, settings.height, settings.width))
+    return to_grey(small_HWC[None])[0][..., None] if settings.colour == "grey" else small_HWC
 
 
 def open_flow(flows: FlowsSettings, frames: FramesSettings) -> FlowMaker:

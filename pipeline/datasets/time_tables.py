@@ -1,0 +1,104 @@
+"""Tables of stretches of time: ``video,start,end``, in frames or in seconds.
+
+::
+
+    video,start,end              numbers are frames as recorded, from 0; 12.5s and 0:01:12.5 are seconds
+    gate/morning,120,180         from frame 120 to 179: the end is not included
+    gate/morning,1:02:00,        an empty end is that of the recording (of left-out stretches only)
+
+With the header ``video,start_seconds,end_seconds`` plain numbers are seconds.
+"""
+
+import csv
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.contract import DataError, Moment
+
+Stretch = tuple[Moment, Moment | None]
+_HEADERS = {("video", "start", "end"): "frames", ("video", "start_seconds", "end_seconds"): "seconds"}
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d*)?)", re.ASCII)
+_SECONDS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*s", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+
+
+def read_table(
+    path: Path, known: Mapping[str, str], *, what: str = "a video", open_end: bool = False
+) -> dict[str, list[Stretch]]:
+    """Return the stretches of each video.
+
+    ``known`` maps what a video may be called in the table to its name in the result; ``what`` they are is said where another
+    one is found. With ``open_end`` the last cell may be empty.
+
+    Raises
+    ------
+    DataError
+        The header or a line is of another form, or names a video that is not in ``known``; file and line are named.
+    """
+    found: dict[str, list[Stretch]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file)
+            header = tuple(name.strip() for name in next(lines, []))
+            if header not in _HEADERS:
+                raise DataError(
+                    f"{path}: expected the header video,start,end (frames) or video,start_seconds,end_seconds, found "
+                    f"{','.join(header)!r}"
+                )
+            for cells in filter(any, lines):
+                where = f"{path}, line {lines.line_num}"
+                name, stretch = _parse_row(cells, where, seconds=_HEADERS[header] == "seconds", open_end=open_end)
+                found.setdefault(_known(name, known, where, what), []).append(stretch)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: expected a CSV file in UTF-8, found: {error}") from error
+    return found
+
+
+def _parse_row(cells: Sequence[str], where: str, *, seconds: bool, open_end: bool) -> tuple[str, Stretch]:
+    stripped = [cell.strip() for cell in cells]
+    if len(stripped) != 3:
+        raise DataError(f"{where}: expected video,start,end, found {','.join(cells)!r}")
+    name, start_cell, end_cell = stripped
+    start = parse_moment(start_cell, where, seconds=seconds)
+    end = None if open_end and not end_cell else parse_moment(end_cell, where, seconds=seconds)
+    if end is not None and end.unit != start.unit:
+        raise DataError(f"{where}: expected start and end both in frames or in seconds, found {start_cell} and {end_cell}")
+    if end is not None and not start.value < end.value:
+        raise DataError(f"{where}: expected 0 <= start < end (end is exclusive), found {start_cell} and {end_cell}")
+    return name, (start, end)
+
+
+def parse_moment(cell: str, where: str, *, seconds: bool = False) -> Moment:
+    """Return what a cell says: frames, or seconds as ``12.5s``, ``1:12.5`` or ``0:01:12.5``.
+
+    Raises
+    ------
+    DataError
+        It is of another form, or a number of frames is not whole.
+    """
+    if clock := _CLOCK.fullmatch(cell):
+        hours, minutes, rest = clock.groups(default="0")
+        return Moment(value=3600 * int(hours) + 60 * int(minutes) + float(rest), unit="seconds")
+    if match := _SECONDS.fullmatch(cell):
+        return Moment(value=float(match[1]), unit="seconds")
+    if not _NUMBER.fullmatch(cell) or not math.isfinite(value := float(cell)):
+        raise DataError(
+            f"{where}: expected video,start,end with whole numbers of frames, or seconds such as 12.5s or 0:01:12.5, "
+            f"found {cell!r}"
+        )
+    if seconds:
+        return Moment(value=value, unit="seconds")
+    if not cell.isdecimal():
+        raise DataError(f"{where}: expected a whole number of frames, found {cell}; write {cell}s if seconds are meant")
+    return Moment(value=value)
+
+
+def _known(name: str, known: Mapping[str, str], where: str, what: str) -> str:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "ids are paths below train/ or test/ without the suffix"
+        raise DataError(f"{where}: expected {what}, found {name!r}; {hint}")
+    return known[name]
