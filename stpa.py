@@ -66,3 +66,7 @@ class LazyGroup(click.Group):
 def main(ctx: click.Context) -> None:
     """Find what is abnormal in video, having seen only what is normal."""
     ctx.obj = lambda: tuple(load(place) for place in STAGES)
+
+
+if __name__ == "__main__":  # python -m stpa, which is what torchrun starts
+    main()

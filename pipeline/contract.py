@@ -1,5 +1,6 @@
 """The words that datasets, stages and the engine share. A stage never schedules, names a path or writes a receipt."""
 
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -227,3 +228,26 @@ class FolderStage(Stage):
     @abstractmethod
     def run(self, inputs: Inputs, out: Path, report: Report) -> None:
         """Write everything below ``out``, an empty folder that becomes the artifact once this returns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aside:
+    """Two folders of this machine beside an artifact in the making; neither is there until somebody makes it."""
+
+    scratch: Path
+    """Kept across interrupted runs of the same key and input, removed once the artifact is complete."""
+    logs: Path
+    """For the reader, kept; part of no artifact."""
+
+
+class ResumableStage(FolderStage):
+    """A whole-split stage that can be stopped at any time and go on where it was."""
+
+    def run(self, inputs: Inputs, out: Path, report: Report) -> None:
+        """Write everything, keeping nothing to go on from."""
+        with tempfile.TemporaryDirectory(prefix="stpa-") as folder:
+            self.resume(inputs, out, report, Aside(scratch=Path(folder) / "scratch", logs=Path(folder) / "logs"))
+
+    @abstractmethod
+    def resume(self, inputs: Inputs, out: Path, report: Report, aside: Aside) -> None:
+        """Write everything below ``out``, an empty folder, starting from what earlier runs left in ``aside.scratch``."""

@@ -8,7 +8,8 @@ from pipeline.artifacts.plan import folder_receipt_name, make_plan
 from pipeline.artifacts.shard_check import check_folder
 from pipeline.artifacts.store import Artifact, DamagedShardError, MissingShardError
 from pipeline.artifacts.workspace import Workspace
-from pipeline.contract import Array, FolderStage, Labels, ShardStage, Split, VideoRecord
+from pipeline.config import Config
+from pipeline.contract import Array, FolderStage, Labels, ShardStage, Split, Stage, VideoRecord
 
 _REMEDY = "run: stpa verify --repair"
 LabelReader = Callable[[VideoRecord], Labels | None]
@@ -21,6 +22,11 @@ class StoredInputs:
         self._workspace = workspace
         self._labels = labels
         self._checked: set[str] = set()  # whole-split stages
+
+    def __reduce__(self) -> tuple[Callable[..., "StoredInputs"], tuple[object, ...]]:
+        """For processes that read on their own (the loaders of the training): they open everything anew, without labels."""
+        stages = [type(stage) for stage in self._workspace.stages.values()]
+        return _reopen, (self._workspace.config, stages, self._workspace.records)
 
     def videos(self, split: Split | None = None) -> Sequence[VideoRecord]:
         """Return the readable videos of one split, or of both."""
@@ -70,3 +76,7 @@ class StoredInputs:
             raise DamagedShardError(f"{artifact.folder}: receipt of {digest}: {error}; {_REMEDY}") from error
         for place, expected, found in problems:
             raise DamagedShardError(f"{artifact.folder / place}: expected {expected}, found {found}; {_REMEDY}")
+
+
+def _reopen(config: Config, stages: list[type[Stage]], records: tuple[VideoRecord, ...]) -> StoredInputs:
+    return StoredInputs(Workspace(config, stages, records))

@@ -25,13 +25,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.aside import aside_of, remove_scratch
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.plan import Plan, folder_receipt_name, make_plan
 from pipeline.artifacts.receipts import make_receipt, receipt_name, write_receipt
 from pipeline.artifacts.seals import digest_folder, sealed
 from pipeline.artifacts.workspace import Workspace
 from pipeline.config import Config
-from pipeline.contract import FolderStage, Report, Shard, ShardStage, ShardWorker, Stage, VideoRecord
+from pipeline.contract import FolderStage, Report, ResumableStage, Shard, ShardStage, ShardWorker, Stage, VideoRecord
+from pipeline.execution import ranks
 from pipeline.execution.inputs import LabelReader, StoredInputs
 
 FAILED = 1  # exit status of a worker that was interrupted
@@ -93,10 +95,17 @@ def run_folder(workspace: Workspace, plan: Plan, labels: LabelReader | None, rep
     artifact = workspace.artifact(plan.stage)
     artifact.begin(workspace.declared(plan.stage))
     digest = workspace.input_digest(stage)
+    aside = aside_of(workspace.config, f"{plan.stage}-{artifact.key}", digest)
     side = Path(tempfile.mkdtemp(dir=artifact.folder, prefix=".partial-"))
     start = time.perf_counter()
     try:
-        stage.run(StoredInputs(workspace, labels), side, report)
+        inputs = StoredInputs(workspace, labels)
+        if isinstance(stage, ResumableStage):
+            stage.resume(inputs, side, report, aside)
+        else:
+            stage.run(inputs, side, report)
+        if ranks.rank():  # the first process writes what all of them made
+            return Outcome(stage=plan.stage)
         _flush(side)
         files = digest_folder(side)
         final = artifact.folder / f"data-{digest}"
@@ -115,6 +124,7 @@ def run_folder(workspace: Workspace, plan: Plan, labels: LabelReader | None, rep
         "provenance": provenance(),
     }
     write_json(artifact.receipts_folder / folder_receipt_name(digest), sealed(receipt))
+    remove_scratch(aside.scratch)
     return Outcome(stage=plan.stage, made=1)
 
 

@@ -1,0 +1,14 @@
+"""Which process of several this is, where ``torchrun`` started the command: only the first one writes artifacts."""
+
+import os
+
+
+def rank() -> int:
+    """Return the number of this process, 0 for the only or first one."""
+    return int(os.environ["RANK"]) if count() > 1 else 0
+
+
+def count() -> int:
+    """Return how many processes run this command together."""
+    together = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    return int(os.environ["WORLD_SIZE"]) if together else 1
