@@ -205,8 +205,32 @@ class TrainSettings(Section):
     place_floor: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Error expected at least everywhere, as a share of that at the worst place; 1 = places are not told apart."""
     precision: Literal["bf16", "fp32"] = "bf16"
-    """bf16 = autocast; weights and optimiser stay fp32."""
-    device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
+    """bf16 = autocast where the hardware has it; weights and optimiser stay fp32."""
+    compile: bool = False
+    """torch.compile the autoencoders; needs a C++ compiler on CPU. Rounds otherwise, so that it is another training."""
+    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the normal training videos (of a single video its end) that the autoencoders are not fitted to: training
+    stops early, and the epoch with the least error on them is the result. 0 = none, the last epoch is the result."""
+    patience: Annotated[int, Field(ge=1)] = 5
+    """Epochs without a smaller error on the validation videos after which training stops."""
+    device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...; two with a comma between: one for each autoencoder")
+    data: Literal["auto", "memory", "stream"] = operational(
+        "auto", "memory = read once, to the device if it fits; stream = read clip by clip; auto = by size"
+    )
+    data_gib: float | None = operational(None, "most GiB of data in memory; none = 70 % of what is free", gt=0)
+    loaders: int = operational(2, "processes that read clips from the cache (stream)", ge=1)
+    checkpoint_minutes: float = operational(5.0, "minutes between checkpoints", gt=0)
+    checkpoint_steps: int | None = operational(None, "steps between checkpoints; none = by time alone", ge=1)
+    tensorboard: bool = operational(True, "write logs for TensorBoard where it is installed")
+
+    def determining(self) -> dict[str, Any]:
+        """Leave out choices that were not taken: no key of a training without them depends on them."""
+        settings = super().determining()
+        if not self.compile:
+            del settings["compile"]
+        if not self.validation_share:
+            del settings["validation_share"], settings["patience"]
+        return settings
 
 
 class EvalSettings(Section):
