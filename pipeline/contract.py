@@ -151,7 +151,7 @@ class Inputs(Protocol):
     """What a worker may read: upstream arrays, by stage and name; never paths."""
 
     def videos(self, split: Split | None = None) -> Sequence[VideoRecord]:
-        """Return the videos that the run covers, sorted by split and id."""
+        """Return the videos that the run covers, sorted by split and id; whole-split stages only, like what follows read."""
 
     def read(self, stage: str, name: str, record: VideoRecord, start: int = 0, stop: int | None = None) -> Array:
         """Return elements ``start`` to ``stop`` along time; raises MissingShardError rather than return fill values."""
@@ -205,7 +205,12 @@ class Stage(ABC):
 
 
 class ShardStage(Stage):
-    """A stage that writes arrays, shard by shard."""
+    """A stage that writes arrays, shard by shard. What a shard holds depends on its own video only."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether shards of a video cost less one after another in one process: a file is then decoded once."""
+        return True
 
     @abstractmethod
     def length(self, record: VideoRecord) -> int:

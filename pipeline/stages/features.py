@@ -31,6 +31,11 @@ class _FeatureStage(ShardStage):
         """Refuse missing weights and folders that hold no CLIP model before anything is read."""
         self._feature_length()
 
+    @property
+    def in_order(self) -> bool:
+        """Frames are independent of each other."""
+        return False
+
     def length(self, record: VideoRecord) -> int:
         """Return the number of frames."""
         return record.num_frames

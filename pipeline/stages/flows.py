@@ -28,6 +28,11 @@ class FlowsStage(ShardStage):
 
         check_flow_estimator(self.config.flows)
 
+    @property
+    def in_order(self) -> bool:
+        """Only videos that are decoded are read from front to back."""
+        return self.config.flows.source == "video"
+
     def length(self, record: VideoRecord) -> int:
         """Return the number of pairs of consecutive frames."""
         return record.num_frames - 1

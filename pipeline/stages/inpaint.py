@@ -36,6 +36,11 @@ class InpaintStage(ShardStage):
 
         inpainter_folder(self.config.inpaint)
 
+    @property
+    def in_order(self) -> bool:
+        """Frames are independent of each other."""
+        return False
+
     def length(self, record: VideoRecord) -> int:
         """Return the number of frames."""
         return record.num_frames
