@@ -53,6 +53,15 @@ class DatasetSettings(Section):
     labels: Literal["3712", "3867"] | None = None
     """Label set of Avenue, by its anomalous frames: 3712 = the published pixel masks, 3867 = frame_labels_avenue.npy, as
     used by STEAL, LNTRA, MNAD and the paper. None: the masks (avenue layout), or what is there (frames layout)."""
+    tracks: Path | None = None
+    """Folder with a file of true regions per test video, ID.txt: track,frame,x1,y1,x2,y2 (from 0) or, after MERL, frame track
+    cx cy w h (from 1). None: those of the layout, or regions found in its pixel masks."""
+    camera: str = "*"
+    """Which cameras of a folder layout, as a pattern: the folders in train/ and test/. Give each its own dataset.name."""
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Frames per second to which recordings of a folder layout are thinned out; None: as recorded."""
+    damaged: Literal["refuse", "use"] = "refuse"
+    """A recording of a folder layout that was cut off: refuse it, or use what can be decoded of it."""
 
 
 class SyntheticSettings(Section):
@@ -111,7 +120,8 @@ class MasksSettings(Section):
     """Regions to replace: one moving object, followed over time."""
 
     source: str = "motion"
-    """motion: silhouette of a moving object; random: strokes and boxes after LaMa."""
+    """motion: silhouette of a moving object; mask-rcnn: of an object that torchvision's Mask R-CNN finds, which is best run
+    on a GPU and needs no flow; random: strokes and boxes after LaMa."""
     seed: int = 0
     min_area: Annotated[float, Field(gt=0, lt=1)] = 0.001
     """Smallest silhouette, as a share of the frame (the paper's examples on Ped2 cover 0.0025)."""
@@ -120,6 +130,28 @@ class MasksSettings(Section):
     """Pixels by which a silhouette grows, so that no rim of the object stays visible."""
     hold: Annotated[int, Field(ge=CLIP_FRAMES)] = CLIP_FRAMES
     """Frames over which one object is kept at least, where it can be followed."""
+    detector: Literal["maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"] = "maskrcnn_resnet50_fpn_v2"
+    """Of mask-rcnn: which of torchvision's two."""
+    weights: str = "default"
+    """Of mask-rcnn: default = torchvision's, by name from its hub; or a .safetensors or .pth file under torchvision's names,
+    or a folder with model.safetensors."""
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
+    """Of mask-rcnn: which of the 80 classes of COCO are objects."""
+    score: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Of mask-rcnn: how sure it must be of an object at least."""
+    short_side: Annotated[int, Field(ge=32, le=4096)] = 800
+    """Of mask-rcnn: pixels to which the short side of a frame is enlarged for it; 800 as published, fewer are faster."""
+    precision: Literal["mixed", "fp32"] = "mixed"
+    """Of mask-rcnn on a GPU: mixed = half precision where torch's autocast chooses it."""
+    batch_size: int = operational(4, "frames seen by Mask R-CNN at once", ge=1)
+    device: str = operational("auto", "of mask-rcnn: auto, cpu, cuda, cuda:1 ...")
+
+    def determining(self) -> dict[str, Any]:
+        """Leave out what only Mask R-CNN reads where it is not the source: no key of other masks depends on it."""
+        settings = super().determining()
+        if self.source == "mask-rcnn":
+            return {**settings, "classes": sorted(set(self.classes))}
+        return {name: settings[name] for name in ("source", "seed", "min_area", "max_area", "dilate", "hold")}
 
     @model_validator(mode="after")
     def _areas_ordered(self) -> Self:
@@ -132,18 +164,46 @@ class InpaintSettings(Section):
     """Spatial pseudo-anomalies: the masked region repainted by a latent diffusion model."""
 
     model: str = "embedded"
-    """embedded, or a folder laid out like pipeline/models/embedded/ldm, such as `stpa import-weights` leaves."""
+    """embedded; a folder laid out like pipeline/models/embedded/ldm, such as `stpa import-weights` leaves; an inpainting
+    pipeline of diffusers, as a folder or by its id on the hub (OWNER/NAME, fetched before); or, as a control without any
+    learning, opencv-telea or opencv-ns. What follows is part of the key only for the models that read it."""
+    revision: str = ""
+    """Branch, tag or commit of a model of the hub; empty = main."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 10
-    """DDIM steps."""
+    """DDIM steps; of a pipeline, those of its scheduler."""
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0
     """0 = deterministic DDIM."""
     seed: int = 0
-    view: Literal["hole", "frame"] = "hole"
+    view: Literal["hole", "zoom", "frame"] = "hole"
     """What the model sees and paints: hole = a square around the hole, as large as the pictures it was trained with (or
-    larger, where the hole needs it), which is several times quicker; frame = the whole frame."""
+    larger, where the hole needs it), which is several times quicker; zoom = the hole and its surroundings, brought to
+    that size, for holes that are small in it; frame = the whole frame. Pipelines of diffusers always paint at the size
+    they were trained with: windows and frames are brought to it and back."""
+    context: Annotated[int, Field(ge=0, le=4096)] = 16
+    """Pixels of the frame around the hole that hole and zoom show on each side, where there are so many."""
     composite: bool = True
     """Paste the original back outside the mask (the autoencoder of the LDM changes every pixel a little)."""
-    batch_size: int = operational(8, "images painted at once", ge=1)
+    prompt: str = ""
+    """What a pipeline shall paint; empty = whatever fits. The settings from here to watermark are of pipelines only."""
+    negative_prompt: str = ""
+    """What it shall not paint."""
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] = 7.5
+    """How far to go in the direction of the prompt; up to 1 = not at all, which takes half of the time."""
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """1 = begin with noise alone; less keeps something of what was in the hole, and takes this share of the steps."""
+    scheduler: str = ""
+    """Class of diffusers that takes the steps, such as DDIMScheduler; empty = the one that the pipeline came with."""
+    size: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] | None = None
+    """Pixels of the short side of what a pipeline paints; none = what it was trained with."""
+    safety_checker: bool = False
+    """Let a pipeline's checker blacken pictures that it takes for indecent; it errs, and errors would become anomalies."""
+    watermark: bool = False
+    """Let a pipeline hide its watermark in every picture."""
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """auto = fp16 on a GPU and fp32 elsewhere; of the LDM, bf16 everywhere."""
+    radius: Annotated[float, Field(ge=1, le=100)] = 3.0
+    """Of opencv-telea and opencv-ns: pixels around each painted one that are looked at."""
+    batch_size: int = operational(8, "images painted at once; halved by itself where a GPU has no memory for them", ge=1)
     device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
 
 

@@ -1,11 +1,10 @@
 """Random strokes and boxes after LaMa (Suvorov et al., WACV 2022), moving smoothly over a clip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.config import MasksSettings
 from pipeline.models.foreground import Bools
@@ -45,17 +44,16 @@ def boxes(rng: np.random.Generator, height: int, width: int) -> Bools:
 KINDS: tuple[Callable[[np.random.Generator, int, int], Bools], ...] = (strokes, boxes)
 
 
-def random_objects(
+def random_stretches(
     frames: int, shape: tuple[int, int], settings: MasksSettings, rng: np.random.Generator
-) -> tuple[Bools, NDArray[np.int32]]:
-    """Return mask (T, H, W) bool and object (T,) int32: a new mask every ``settings.hold`` frames or a few more."""
-    mask_THW, object_T = np.zeros((frames, *shape), np.bool_), np.full(frames, -1, np.int32)
-    for number, (start, stop) in enumerate(stretches(0, frames, settings.hold)):
-        mask_THW[start:stop] = moving_mask(
-            rng, stop - start, *shape, min_area=settings.min_area, max_area=settings.max_area
+) -> Iterator[tuple[int, int, Bools]]:
+    """Yield (start, stop, mask (stop - start, H, W) bool): a new mask every ``settings.hold`` frames or a few more."""
+    for start, stop in stretches(0, frames, settings.hold):
+        yield (
+            start,
+            stop,
+            moving_mask(rng, stop - start, *shape, min_area=settings.min_area, max_area=settings.max_area),
         )
-        object_T[start:stop] = number
-    return mask_THW, object_T
 
 
 def stretches(start: int, stop: int, hold: int) -> list[tuple[int, int]]:

@@ -18,7 +18,8 @@ from pipeline.contract import Array, Inputs, Shard, Video, VideoRecord
 from pipeline.datasets.reader import resize_frames, to_grey
 from pipeline.models.flow import open_flow_estimator
 from pipeline.models.foreground import foreground, learn_background
-from pipeline.models.random_masks import moving_mask, random_objects, stretches
+from pipeline.models.object_choice import ObjectMasks, random_masks
+from pipeline.models.random_masks import moving_mask, stretches
 from pipeline.models.silhouettes import find_tracks, moving_objects
 from pipeline.stages import masks as masks_module
 from pipeline.stages.masks import MasksStage, blocks
@@ -61,7 +62,7 @@ class Film:
     """Number of the walker that a pixel shows, -1 = none."""
 
     def objects(self, settings: MasksSettings = SETTINGS, seed: int = 0) -> tuple[Bools, NDArray[np.int32]]:
-        return moving_objects(*self.readers(), len(self.frames_THWC), settings, np.random.default_rng(seed))
+        return painted(moving_objects(*self.readers(), len(self.frames_THWC), settings, np.random.default_rng(seed)))
 
     def readers(self) -> tuple[Any, Any]:
         def read_frames(start: int, stop: int) -> Array:
@@ -75,6 +76,11 @@ class Film:
             return self.flow_T2HW[start:stop]
 
         return read_frames, read_flow
+
+
+def painted(masks: ObjectMasks) -> tuple[Bools, NDArray[np.int32]]:
+    """Return mask and object of all frames."""
+    return masks.paint(0, len(masks.object_T)), masks.object_T
 
 
 def film(walkers: Sequence[Walker], frames: int = 80) -> Film:
@@ -324,7 +330,8 @@ def test_limits_too_close_together_for_chance_still_give_a_mask() -> None:
 
 
 def test_a_random_mask_is_held_for_a_clip_and_then_changes() -> None:
-    mask_THW, object_T = random_objects(70, (HEIGHT, WIDTH), SETTINGS, np.random.default_rng(1))
+    shape, rng = (HEIGHT, WIDTH), np.random.default_rng(1)
+    mask_THW, object_T = painted(ObjectMasks(70, shape, random_masks(70, shape, SETTINGS, rng)))
     assert [count for _, count in lengths(object_T)] == [17, 18, 17, 18]
     assert mask_THW.any(axis=(1, 2)).all()
     assert (mask_THW[16] != mask_THW[17]).mean() > 0.01
@@ -402,7 +409,7 @@ def test_blocks_are_of_about_equal_length_and_bounded() -> None:
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"masks\.source: expected one of motion, random, found 'segments'"):
+    with pytest.raises(ConfigError, match=r"masks\.source: expected one of motion, mask-rcnn, random, found 'segments'"):
         MasksStage(Config(masks=MasksSettings(source="segments"))).check()
 
 
