@@ -243,9 +243,10 @@ class TrainSettings(Section):
     p_t: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability that a flow clip is replaced by its temporal pseudo-anomaly."""
     spatial_pa: str = "inpainting"
-    """Kind of spatial pseudo-anomaly: inpainting or objects (registries in trainer/pseudo_anomalies.py)."""
+    """Kind of spatial pseudo-anomaly: inpainting or objects; or, of published baselines, skip, steal or patch (registries
+    in trainer/pseudo_anomalies.py)."""
     temporal_pa: str = "mixup"
-    """Kind of temporal pseudo-anomaly: mixup, mixup-in-place, motion or bodies."""
+    """Kind of temporal pseudo-anomaly: mixup, mixup-in-place, motion or bodies; or skip, steal or patch."""
     mixup_alpha: Annotated[float, Field(gt=0)] = 0.4
     """lam ~ Beta(alpha, alpha)."""
     flow_scale: Annotated[float, Field(gt=0)] | None = None

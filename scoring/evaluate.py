@@ -135,7 +135,7 @@ def _score_one(
     labels = _labels(inputs, record)
     return VideoResult(
         record=record,
-        labels=labels and replace(labels, pixel_mask_THW=None),  # masks of a whole split do not fit into memory
+        labels=labels and replace(labels, pixel_mask_THW=None, read_tracks=None),  # masks of a split need much memory
         tracks=tracks_of_labels(labels),
         detections=detections,
         protocols=scores,

@@ -25,9 +25,13 @@ SOURCE = "tracks derived from pixel masks"
 
 
 def tracks_of_labels(labels: Labels | None) -> Tracks | None:
-    """Return the true regions of a video with pixel masks, or of a normal one; None where they are not known."""
+    """Return the true regions of a video with tracks or pixel masks, or of a normal one; None where they are not known."""
     if labels is None:
         return None
+    if labels.read_tracks is not None:
+        row_R6 = labels.read_tracks()
+        number_R2 = row_R6[:, :2].astype(np.int64)
+        return Tracks(track_R=number_R2[:, 0], frame_R=number_R2[:, 1], box_R4=row_R6[:, 2:])
     if labels.pixel_mask_THW is not None:
         return tracks_from_masks(labels.pixel_mask_THW)
     return None if labels.frame_T.any() else no_tracks()

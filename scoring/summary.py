@@ -175,7 +175,12 @@ def regions_of(results: Sequence[VideoResult], protocol: Protocol, *, samples: i
         result.record.id: _kept_detections(result.detections[protocol.name], kept[result.record.id]) for result in labelled
     }
     frames = {video: len(kept_N) for video, kept_N in kept.items()}
-    return region_metrics(true, found, frames, ties="collapse", samples=samples) | {"source": SOURCE}
+    return region_metrics(true, found, frames, ties="collapse", samples=samples) | {"source": _track_sources(labelled)}
+
+
+def _track_sources(labelled: Sequence[VideoResult]) -> str:
+    """Say where true regions come from: from the dataset, or out of its masks."""
+    return ", ".join(sorted({result.labels.track_source or SOURCE for result in labelled if result.labels}))
 
 
 def _kept_tracks(tracks: Tracks, kept_N: NDArray[np.int64]) -> Tracks:

@@ -19,8 +19,8 @@ RATE_TOLERANCE = 0.05
 _ROUNDING = 1e-6  # of a frame: 0.28 s x 25 must be frame 7, whatever floating point says
 
 
-def to_frame(moment: Moment, rate: float, *, up: bool, where: str) -> int:
-    """Return a moment as a number of recorded frames, rounded up or down.
+def to_frame(moment: Moment, rate: float, where: str) -> int:
+    """Return the first recorded frame that was not taken before a moment.
 
     Raises
     ------
@@ -31,8 +31,7 @@ def to_frame(moment: Moment, rate: float, *, up: bool, where: str) -> int:
         return int(moment.value)
     if rate <= 0:
         raise DataError(f"{where}: expected a frame rate, to which {moment.value:g} s refer, found none in it; give frames")
-    frame = moment.value * rate
-    return math.ceil(frame - _ROUNDING) if up else math.floor(frame + _ROUNDING)
+    return math.ceil(moment.value * rate - _ROUNDING)
 
 
 def step_of(cut: Cut, rate: float, where: str) -> float:
@@ -61,8 +60,7 @@ def step_of(cut: Cut, rate: float, where: str) -> float:
 
 def first_and_last(cut: Cut, rate: float, where: str) -> tuple[int, int | None]:
     """Return the first recorded frame of the part, and the first one behind it (None: there is no limit)."""
-    start = to_frame(cut.start, rate, up=True, where=where)
-    return start, None if cut.stop is None else to_frame(cut.stop, rate, up=False, where=where)
+    return to_frame(cut.start, rate, where), None if cut.stop is None else to_frame(cut.stop, rate, where)
 
 
 def frame_at(cut: Cut, rate: float, index: int, where: str) -> int | None:
@@ -109,7 +107,7 @@ def describe(cut: Cut) -> str:
 
 
 def parts_without(left_out: Sequence[tuple[Moment, Moment | None]]) -> list[tuple[Moment, Moment | None]]:
-    """Return what remains of a recording between stretches that are left out, sorted and perhaps overlapping.
+    """Return what remains of a recording between stretches that are left out; these may overlap, in any order.
 
     All moments are of one unit; an end of None is that of the recording.
     """

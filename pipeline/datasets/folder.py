@@ -5,25 +5,33 @@
     root/
         train/               normal only: lobby.mp4, or lobby/0001.jpg ..., nested as you like
         test/                night/gate.mp4 has the id night/gate
+        left_out.csv         optional: video,start,end of stretches that do not count; train/ID or test/ID where both have ID
         labels/              optional
             frames/ID.npy    (T,) 0 = normal, 1 = anomalous; labels/ID.npy is read as well
+            elan/ID.eaf      instead: what was marked in ELAN; labels/ID.eaf is read as well
             masks/ID.npz     pixel masks: shape = (T, H, W), mask_bits = np.packbits(masks, axis=-1)
-        labels.csv           instead of the .npy files: video,start,end
-                             frames start to end - 1, from 0; a video without a line is normal
+            tracks/ID.txt    true regions, see track_files.py
+        labels.csv           instead of the .npy and .eaf files: video,start,end; a video without a line is normal
+
+Frames and seconds in tables and labels are those of the recordings (time_tables.py), whatever ``dataset.fps`` and
+left_out.csv make of these. A folder of train/ or test/ is a camera: ``dataset.camera`` chooses among them. What is left out
+in the middle of a recording makes two videos of it, ID@1 and ID@2: no clip and no flow reaches over the gap.
 
 A folder that holds videos is searched for videos only; images in it are taken for thumbnails. Folders named ``*_gt`` and
 hidden files are left aside. Either of train/ and test/ may be missing.
 """
 
-import csv
-import difflib
+import fnmatch
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.contract import DataError, Labels, Split, Video
+from pipeline.contract import Cut, DataError, Labels, Split, Video
 from pipeline.datasets.base import Dataset, Notes
+from pipeline.datasets.cuts import parts_without
+from pipeline.datasets.folder_labels import FolderLabels
 from pipeline.datasets.listing import (
     VIDEO_SUFFIXES,
     entries,
@@ -34,42 +42,89 @@ from pipeline.datasets.listing import (
     subfolders,
     suffix,
 )
-from pipeline.datasets.reader import native_size
-from pipeline.datasets.truth import (
-    Bools,
-    as_labels,
-    check_length,
-    check_size,
-    labels_from_masks,
-    load_masks,
-    load_npy,
-    mark_intervals,
-)
+from pipeline.datasets.recorded import recording_of
+from pipeline.datasets.time_tables import Stretch, read_table
+
+LEFT_OUT = "left_out.csv"
 
 
 class FolderDataset(Dataset):
-    """Videos or frame folders below ``train`` and ``test``."""
+    """Videos or frame folders below ``train`` and ``test``.
+
+    Parameters
+    ----------
+    root
+        The folder with train/ and test/.
+    camera
+        Pattern of the folders of train/ and test/ that count.
+    fps
+        Frames per second to which recordings are thinned out; None: as recorded.
+    damaged
+        Whether what can be decoded of recordings that were cut off is used.
+    """
 
     kind = "folder"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, camera: str = "*", fps: float | None = None, damaged: bool = False) -> None:
         self.root = root
+        self.camera = camera
+        self.fps = fps
+        self.damaged = damaged
 
     def find_videos(self, notes: Notes) -> Iterator[Video]:
         """See :meth:`Dataset.find_videos`."""
-        splits: tuple[Split, ...] = ("train", "test")
-        any_found = False
-        for split in splits:
-            with notes.tolerant():
-                for video in find_videos(self.root / split, split):
-                    any_found = True
-                    yield video
-        if not any_found and not notes.problems:
+        recordings = self._recordings(notes)
+        if not recordings and not notes.problems:
             found = ", ".join(sorted(entry.name for entry in entries(self.root))[:5]) or "nothing"
             raise DataError(
                 f"{self.root}: expected videos or folders of frames in train/ and test/, found none ({found}); "
                 f"known are {' '.join(sorted(VIDEO_SUFFIXES))}"
             )
+        left_out: Mapping[str, Sequence[Stretch]] = {}
+        with notes.tolerant():
+            left_out = self._left_out(recordings)
+        chosen = [video for video in recordings if self.camera == "*" or fnmatch.fnmatchcase(camera_of(video), self.camera)]
+        if recordings and not chosen:
+            known = ", ".join(dict.fromkeys(camera_of(video) for video in recordings if camera_of(video))) or "none"
+            raise DataError(f"{self.root}: expected a camera like {self.camera!r} (dataset.camera), found {known}")
+        for video in chosen:
+            with notes.tolerant():
+                yield from self._parts(video, left_out.get(_name(video), ()))
+
+    def _recordings(self, notes: Notes) -> list[Video]:
+        splits: tuple[Split, ...] = ("train", "test")
+        found: list[Video] = []
+        for split in splits:
+            with notes.tolerant():
+                found.extend(find_videos(self.root / split, split))
+        return found
+
+    def cameras(self) -> list[str]:
+        """Return the folders of train/ and test/, in natural order; recordings in none of them belong to no camera."""
+        found = {camera_of(video) for video in self._recordings(Notes())}
+        return sorted(found - {""}, key=natural_key)
+
+    def _left_out(self, recordings: Sequence[Video]) -> Mapping[str, Sequence[Stretch]]:
+        path = self.root / LEFT_OUT
+        if not path.is_file():
+            return {}
+        known = {_name(video): _name(video) for video in recordings}
+        ids = [video.id for video in recordings]
+        known |= {video.id: _name(video) for video in recordings if ids.count(video.id) == 1}
+        return read_table(path, known, open_end=True)
+
+    def _parts(self, video: Video, left_out: Sequence[Stretch]) -> Iterator[Video]:
+        """Yield what remains of a recording."""
+        cut = Cut(recording=video.id, fps=self.fps, damaged=self.damaged)
+        if not left_out:
+            yield replace(video, cut=cut) if cut.selects or cut.damaged else video
+            return
+        if len({moment.unit for stretch in left_out for moment in stretch if moment is not None}) > 1:
+            raise DataError(f"{self.root / LEFT_OUT}: expected frames or seconds for {video.id}, found both; use either")
+        parts = parts_without(left_out)
+        for number, (start, stop) in enumerate(parts, start=1):
+            name = f"{video.id}@{number}" if len(parts) > 1 else video.id
+            yield replace(video, id=name, cut=replace(cut, start=start, stop=stop))
 
     def may_lack(self, split: Split) -> bool:
         """See :meth:`Dataset.may_lack`: recordings may be there to learn from only."""
@@ -77,113 +132,27 @@ class FolderDataset(Dataset):
 
     def labels(self, video: Video, num_frames: int) -> Labels | None:
         """See :meth:`Dataset.labels`. Without frame labels, frames with any masked pixel are anomalous."""
-        if video.split != "test":
-            return None
-        mask_THW = self._masks(video, num_frames)
-        array = self._array_file(video)
-        if array is not None:
-            frame_T = as_labels(load_npy(array), array)
-            check_length(len(frame_T), num_frames, video.id, array)
-            return Labels(frame_T=frame_T, source=str(array.relative_to(self.root)), pixel_mask_THW=mask_THW)
-        if self._csv is not None:
-            frame_T = mark_intervals(self._rows.get(video.id, []), num_frames, video.id, self._csv)
-            return Labels(frame_T=frame_T, source=str(self._csv.relative_to(self.root)), pixel_mask_THW=mask_THW)
-        if mask_THW is not None:
-            return labels_from_masks(mask_THW, str(self._mask_file(video).relative_to(self.root)))
-        self._check_none_labelled(video)
-        return None
+        return self._labels.read(video, num_frames) if video.split == "test" else None
 
     def label_files(self, video: Video) -> Sequence[Path]:
         """See :meth:`Dataset.label_files`."""
-        if video.split != "test":
-            return ()
-        mask = self._mask_file(video)
-        files = (self._array_file(video) or self._csv, mask if mask.is_file() else None)
-        return tuple(path for path in files if path is not None)
-
-    def _array_file(self, video: Video) -> Path | None:
-        labels = self.root / "labels"
-        found = [path for path in (labels / "frames" / f"{video.id}.npy", labels / f"{video.id}.npy") if path.is_file()]
-        if found and self._csv is not None:
-            found.append(self._csv)
-        if len(found) > 1:
-            raise DataError(
-                f"{found[0]}: expected one source of labels for {video.id}, found {found[1]} too; remove one"
-            )
-        return found[0] if found else None
-
-    def _mask_file(self, video: Video) -> Path:
-        return self.root / "labels" / "masks" / f"{video.id}.npz"
-
-    def _masks(self, video: Video, num_frames: int) -> Bools | None:
-        path = self._mask_file(video)
-        if not path.is_file():
-            return None
-        mask_THW = load_masks(path, num_frames, video.id)
-        check_size(mask_THW, native_size(video), path)
-        return mask_THW
+        return self._labels.files(video) if video.split == "test" else ()
 
     @cached_property
-    def _csv(self) -> Path | None:
-        found = [path for path in (self.root / "labels.csv", self.root / "labels" / "labels.csv") if path.is_file()]
-        return found[0] if found else None
-
-    @cached_property
-    def _rows(self) -> dict[str, list[tuple[int, int]]]:
-        known = [video.id for video in self.survey.videos if video.split == "test"]
-        return read_csv(self._csv, known) if self._csv else {}
-
-    def _check_none_labelled(self, video: Video) -> None:
-        """Labels for some test videos only are a mistake: a frame without a label cannot be scored against one."""
-        if self._some_label is not None:
-            path = self.root / "labels" / "frames" / f"{video.id}.npy"
-            raise DataError(
-                f"{path}: expected labels, since other test videos have them ({self._some_label}), found none; "
-                "for a normal video write zeros"
-            )
-
-    @cached_property
-    def _some_label(self) -> Path | None:
-        tests = (video for video in self.survey.videos if video.split == "test")
-        return next((path for video in tests for path in self.label_files(video)), None)
+    def _labels(self) -> FolderLabels:
+        tests = [video for video in self.survey.videos if video.split == "test"]
+        if self.camera != "*":  # a table may name videos of other cameras
+            return FolderLabels(self.root, tests, [video.id for video in find_videos(self.root / "test", "test")])
+        return FolderLabels(self.root, tests, [recording_of(video) for video in tests])
 
 
-def read_csv(path: Path, known: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
-    """Read lines ``video,start,end``: anomalous from ``start`` to ``end`` (exclusive), counted from 0.
-
-    Raises
-    ------
-    DataError
-        The header or a line is not of this form, or names a video that is not in ``known``; file and line are named.
-    """
-    rows: dict[str, list[tuple[int, int]]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
-            header = [name.strip() for name in next(lines, [])]
-            if header != ["video", "start", "end"]:
-                raise DataError(f"{path}: expected the header video,start,end, found {','.join(header)!r}")
-            for cells in filter(any, lines):
-                name, interval = _parse_row(cells, f"{path}, line {lines.line_num}", known)
-                rows.setdefault(name, []).append(interval)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: expected a CSV file in UTF-8, found: {error}") from error
-    return rows
+def camera_of(video: Video) -> str:
+    """Return the folder of train/ or test/ in which a recording lies; empty where it lies in none."""
+    return video.id.partition("/")[0] if "/" in video.id else ""
 
 
-def _parse_row(cells: list[str], line: str, known: Sequence[str]) -> tuple[str, tuple[int, int]]:
-    try:
-        name, start, end = (cell.strip() for cell in cells)
-        interval = int(start), int(end)
-    except ValueError:
-        raise DataError(f"{line}: expected video,start,end with two whole numbers, found {','.join(cells)!r}") from None
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "ids are paths below test/ without the suffix"
-        raise DataError(f"{line}: expected a test video, found {name!r}; {hint}")
-    if not 0 <= interval[0] < interval[1]:
-        raise DataError(f"{line}: expected 0 <= start < end (end is exclusive), found {start} and {end}")
-    return name, interval
+def _name(video: Video) -> str:
+    return f"{video.split}/{video.id}"
 
 
 def find_videos(top: Path, split: Split) -> Iterator[Video]:

@@ -6,10 +6,11 @@ digests depend on content only, a touched file leads to no work downstream.
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from stat import S_ISREG
@@ -17,9 +18,10 @@ from stat import S_ISREG
 from pipeline.config import CLIP_FRAMES
 from pipeline.contract import DataError, Report, Split, Video, VideoRecord
 from pipeline.datasets.base import Dataset
+from pipeline.datasets.cuts import describe
 from pipeline.datasets.known_files import Finding, KnownFiles
 from pipeline.datasets.listing import ImageFiles, printable
-from pipeline.datasets.probe import probe
+from pipeline.datasets.probe import Content, content_of_part, probe
 
 MOST_READERS = 8  # videos read at once: decoding takes the cores, but a disk has only one head
 
@@ -44,6 +46,8 @@ class Inventory:
     problems: tuple[Problem, ...]
     label_digest: str
     """Hex hash of all label files and of which video each belongs to; empty where there are none."""
+    remarks: tuple[str, ...] = ()
+    """What is worth knowing of videos that can be used, such as that one was cut off."""
 
 
 def take_inventory(dataset: Dataset, cache_file: Path, on_progress: Report | None = None) -> Inventory:
@@ -69,7 +73,10 @@ def take_inventory(dataset: Dataset, cache_file: Path, on_progress: Report | Non
     problems: list[Problem] = []
     for video in videos:
         _add(video, findings[_name(video)], records, problems)
-    return Inventory(records=tuple(records), problems=tuple(problems), label_digest=label_digest)
+    remarks = dict.fromkeys(found.remark for found in findings.values() if isinstance(found, Content) and found.remark)
+    return Inventory(
+        records=tuple(records), problems=tuple(problems), label_digest=label_digest, remarks=tuple(map(printable, remarks))
+    )
 
 
 def label_problems(dataset: Dataset, records: Iterable[VideoRecord]) -> tuple[Problem, ...]:
@@ -88,7 +95,7 @@ def _examine(videos: Sequence[Video], known: KnownFiles, on_progress: Report | N
     pending: list[tuple[Video, str]] = []
     for video in videos:
         try:
-            signature = sign(video.files, folder=video.is_folder)
+            signature = sign(video.files, folder=video.is_folder) + _selection(video)
         except OSError as error:
             findings[_name(video)] = f"{error.filename}: cannot be read ({error.strerror}); restore the file"
             continue
@@ -106,23 +113,40 @@ def _examine(videos: Sequence[Video], known: KnownFiles, on_progress: Report | N
     return findings
 
 
+def _selection(video: Video) -> str:
+    """Return what is added to the signature of a file of which not all counts, or which may be damaged."""
+    return "" if video.cut is None else f" {describe(video.cut)} {video.cut.damaged}"
+
+
 def _read(pending: Sequence[tuple[Video, str]], known: KnownFiles) -> Iterator[tuple[Video, str, Finding, bool]]:
-    """Probe videos in threads, since OpenCV lets go of the interpreter while it decodes; in the order given.
+    """Probe videos in threads, since OpenCV lets go of the interpreter while it decodes; parts of one file together.
 
     The last value says whether the finding stays true as long as the files do: a disk that failed to read may recover.
     """
+    files: dict[Path, list[tuple[Video, str]]] = {}
+    for video, signature in pending:
+        files.setdefault(video.files[0] if video.files else Path(_name(video)), []).append((video, signature))
 
-    def look(task: tuple[Video, str]) -> tuple[Video, str, Finding, bool]:
-        try:
-            return *task, probe(task[0], known.by_digest), True
-        except DataError as error:
-            return *task, str(error), not isinstance(error.__cause__, OSError)
+    def look(parts: list[tuple[Video, str]]) -> list[tuple[Video, str, Finding, bool]]:
+        found = _try(lambda: probe(parts[0][0], known.by_digest))
+        if not isinstance(found, Content):
+            return [(*part, str(found), not isinstance(found.__cause__, OSError)) for part in parts]
+        contents = [(part, _try(partial(content_of_part, found, part[0]))) for part in parts]
+        return [(*part, content if isinstance(content, Content) else str(content), True) for part, content in contents]
 
     pool = ThreadPoolExecutor(min(MOST_READERS, os.cpu_count() or 1))
     try:
-        yield from pool.map(look, pending)
+        for results in pool.map(look, files.values()):
+            yield from results
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _try(read: Callable[[], Content]) -> Content | DataError:
+    try:
+        return read()
+    except DataError as error:
+        return error
 
 
 def _add(video: Video, finding: Finding, records: list[VideoRecord], problems: list[Problem]) -> None:
@@ -133,7 +157,9 @@ def _add(video: Video, finding: Finding, records: list[VideoRecord], problems: l
         message = f"{path}: expected at least {CLIP_FRAMES} frames (one clip), found {finding.num_frames}; remove it"
         problems.append(_problem(video, message))
     else:
-        records.append(VideoRecord(video=video, **asdict(finding)))
+        content = asdict(finding)
+        del content["remark"]
+        records.append(VideoRecord(video=video, **content))
 
 
 def _problem(video: Video, message: str) -> Problem:

@@ -109,4 +109,5 @@ def _from_row(row: dict[str, Any]) -> tuple[str, Finding]:
         width=int(row["width"]),
         fps=float(row["fps"]),
         digest=str(row["digest"]),
+        remark=str(row.get("remark", "")),
     )

@@ -18,10 +18,13 @@ import numpy as np
 from pipeline.contract import Array, DataError, Video
 from pipeline.datasets import reader
 from pipeline.datasets.containers import check_whole
+from pipeline.datasets.cuts import count_kept, describe, step_of
 from pipeline.datasets.headers import Size, image_size
 from pipeline.datasets.images import decode_image, read_bytes, to_rgb
 from pipeline.datasets.listing import ImageFiles, file_names, numbering_errors, where
 
+UNEVEN_SECONDS = 0.5
+"""By which the time of the last frame may differ from that at a constant rate."""
 _BLOCK = 1 << 20  # bytes
 _HEAD = 1 << 16  # bytes of a video file that tell it from others of its size, in nearly every case
 
@@ -82,9 +85,10 @@ def _look_at_folder(video: Video, deep: bool) -> Look:
             f"{where(video)}: expected pictures, found only black and white, as masks are; move it away, or give its name "
             "the ending _gt"
         )
-    return Look(
+    whole = Look(
         video=video, num_frames=frames, sizes=sizes, likeness=f"{frames} {likeness.hexdigest()}", problems=tuple(problems)
     )
+    return _look_at_part(whole)
 
 
 def _paths(video: Video) -> Iterator[str]:
@@ -128,42 +132,70 @@ def _are_masks(pictures: list[Array]) -> bool:
 
 def _look_at_file(video: Video, deep: bool) -> Look:
     path = video.files[0]
-    problems = []
+    problems: list[str] = []
+    remarks: list[str] = []
     if path.exists() and not path.is_file():  # a pipe, for one, would be waited for
         problem = f"{path}: expected a file, found something else; remove it"
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(problem,))
+    damaged = False
     try:
         check_whole(path)
     except DataError as error:
-        problems.append(str(error))
+        damaged = video.cut is not None and video.cut.damaged
+        (remarks if damaged else problems).append(f"{error}{'; what can be decoded is used' if damaged else ''}")
     try:
         capture = reader.open_capture(path)
     except DataError as error:
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(*problems, str(error)))
     try:
-        fps = capture.get(cv2.CAP_PROP_FPS)
+        fps = reader.capture_rate(capture)
         claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        exact = deep or not math.isfinite(claimed) or not 0 < claimed < 2**31
+        exact = deep or damaged or not math.isfinite(claimed) or not 0 < claimed < 2**31
         frames, sizes, wrong = _grab(capture, str(path), most=None if exact else 1, deep=deep)
+        lasted = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     finally:
         capture.release()
     if not sizes and not wrong:
         problems.append(f"{path}: expected a video, found no frame that can be decoded; copy or convert it anew")
     if len(sizes) > 1:
         problems.append(f"{path}: expected one size for all frames, found {', '.join(map(shown, sizes))}; convert it")
-    remarks: tuple[str, ...] = ()
+    exact = exact or not sizes
     if exact and sizes and 0 < claimed < 2**31 and int(claimed) != frames:
-        remarks = (f"{path}: its header claims {int(claimed)} frames, {frames} can be decoded and count",)
-    return Look(
+        remarks.append(f"{path}: its header claims {int(claimed)} frames, {frames} can be decoded and count")
+    if exact and fps and abs(lasted - (frames - 1) / fps) > max(UNEVEN_SECONDS, 1 / fps):
+        remarks.append(
+            f"{path}: expected its {frames} frames to last {frames / fps:.1f} s at {fps:g} a second, found {lasted:.1f} s: "
+            "they are not evenly spaced, so that seconds in tables are off by up to the difference; give frames"
+        )
+    whole = Look(
         video=video,
-        num_frames=frames if exact or not sizes else int(claimed),
-        exact=exact or not sizes,
+        num_frames=frames - damaged if exact else int(claimed),  # where it was cut off, a decoder makes a frame up
+        exact=exact,
         sizes=sizes,
-        fps=fps if math.isfinite(fps) and fps > 0 else 0.0,
+        fps=fps,
         likeness=_file_likeness(video),
         problems=(*problems, *wrong),
-        remarks=remarks,
+        remarks=tuple(remarks),
     )
+    return _look_at_part(whole)
+
+
+def _look_at_part(whole: Look) -> Look:
+    """Return a look at the part of a recording that counts, given one at the whole."""
+    video, cut = whole.video, whole.video.cut
+    if cut is None or not cut.selects:
+        return whole
+    try:
+        frames = count_kept(cut, whole.fps, whole.num_frames, where(video))
+        fps = whole.fps / step_of(cut, whole.fps, where(video))
+    except DataError as error:
+        return replace(whole, num_frames=0, problems=(*whole.problems, str(error)))
+    likeness = f"{whole.likeness} {describe(cut)}"
+    problems = whole.problems
+    if whole.num_frames and not frames:
+        found = f"{where(video)}: expected frames in the part {video.id}, found none of {whole.num_frames}; see left_out.csv"
+        problems += (found,)
+    return replace(whole, num_frames=frames, fps=fps, likeness=likeness, problems=problems)
 
 
 def _grab(capture: cv2.VideoCapture, name: str, *, most: int | None, deep: bool) -> tuple[int, Counter[Size], list[str]]:
@@ -207,8 +239,10 @@ def _open(path: str, flags: int) -> int:
 
 
 def content(video: Video) -> str:
-    """Return a hex hash of the content of all files; raises DataError if one cannot be read."""
+    """Return a hex hash of the content of all files, and of which part counts; raises DataError if one cannot be read."""
     hasher = blake2b(digest_size=16)
+    if video.cut is not None:
+        hasher.update(describe(video.cut).encode())
     for path in video.files:
         try:
             with open(path, "rb", opener=_open) as file:  # pathlib has no opener

@@ -1,18 +1,16 @@
 """Reading one video through: how many frames, of which size, and a hash of its content."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
-import cv2
-
 from pipeline.contract import DataError, Video
 from pipeline.datasets.containers import check_whole
+from pipeline.datasets.cuts import count_kept, digest_cut, step_of
 from pipeline.datasets.images import decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
-from pipeline.datasets.reader import open_capture
+from pipeline.datasets.reader import capture_rate, open_capture
 
 _BLOCK = 1 << 20  # bytes
 
@@ -26,10 +24,12 @@ class Content:
     width: int
     fps: float
     digest: str
+    remark: str = ""
+    """What is worth knowing of a video that can be used; empty: nothing."""
 
 
 def probe(video: Video, known: Mapping[str, Content] | None = None) -> Content:
-    """Count the frames of a video and hash its files. Content with a digest in ``known`` is not counted again.
+    """Count all frames of a video and hash its files. Content with a digest in ``known`` is not counted again.
 
     Raises
     ------
@@ -41,15 +41,34 @@ def probe(video: Video, known: Mapping[str, Content] | None = None) -> Content:
     return (_probe_folder if video.is_folder else _probe_file)(video, known or {})
 
 
+def content_of_part(whole: Content, video: Video) -> Content:
+    """Return what the part of a recording that counts holds, given what the whole does; the whole if all of it counts.
+
+    Raises
+    ------
+    DataError
+        The recording has a lower rate than was asked for, or does not say its rate.
+    """
+    cut, name = video.cut, where(video)
+    if cut is None or not cut.selects:
+        return whole
+    return replace(
+        whole,
+        num_frames=count_kept(cut, whole.fps, whole.num_frames, name),
+        fps=whole.fps / step_of(cut, whole.fps, name),
+        digest=digest_cut(cut, whole.digest),
+    )
+
+
 def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
     path = video.files[0]
     digest = _hash_file(path)
+    damage = _damage(video)
     if digest in known:
         return known[digest]
-    check_whole(path)
     capture = open_capture(path)
     try:
-        fps = capture.get(cv2.CAP_PROP_FPS)
+        fps = capture_rate(capture)
         size: tuple[int, int] | None = None
         num_frames = 0
         while capture.grab():
@@ -64,8 +83,21 @@ def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
         capture.release()
     if size is None:
         raise DataError(f"{path}: expected a video, found no frame that can be decoded; copy or convert it anew")
-    fps = fps if math.isfinite(fps) and fps > 0 else 0.0
-    return Content(num_frames=num_frames, height=size[0], width=size[1], fps=fps, digest=digest)
+    if damage:
+        num_frames -= 1  # of the frame in which it was cut off, a decoder shows what it makes up
+        damage = f"{damage}; its first {num_frames} frames are used"
+    return Content(num_frames=num_frames, height=size[0], width=size[1], fps=fps, digest=digest, remark=damage)
+
+
+def _damage(video: Video) -> str:
+    """Return how a video file that may be used all the same was damaged; raises DataError if it may not be used."""
+    try:
+        check_whole(video.files[0])
+    except DataError as error:
+        if video.cut is None or not video.cut.damaged:
+            raise
+        return str(error)
+    return ""
 
 
 def _hash_file(path: Path) -> str:

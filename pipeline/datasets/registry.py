@@ -11,6 +11,7 @@ from pipeline.datasets.folder import FolderDataset
 from pipeline.datasets.frames_layout import FramesDataset
 from pipeline.datasets.shanghaitech import ShanghaiTechDataset
 from pipeline.datasets.synthetic import SyntheticDataset
+from pipeline.datasets.tracked import TrackedDataset
 from pipeline.datasets.ubnormal import UbnormalDataset
 from pipeline.datasets.ucsd import UcsdDataset
 
@@ -21,10 +22,15 @@ DATASETS: Mapping[str, Callable[[DatasetSettings], Dataset]] = MappingProxyType(
         "shanghaitech": lambda settings: ShanghaiTechDataset(settings.root),
         "ubnormal": lambda settings: UbnormalDataset(settings.root),
         "frames": lambda settings: FramesDataset(settings.root),
-        "folder": lambda settings: FolderDataset(settings.root),
+        "folder": lambda settings: FolderDataset(
+            settings.root, camera=settings.camera, fps=settings.fps, damaged=settings.damaged == "use"
+        ),
         "synthetic": lambda settings: SyntheticDataset(settings.root),
     }
 )
+
+_OF_FOLDERS = ("camera", "fps", "damaged")
+"""Settings of your own recordings."""
 
 
 def open_dataset(settings: DatasetSettings) -> Dataset:
@@ -33,11 +39,19 @@ def open_dataset(settings: DatasetSettings) -> Dataset:
     Raises
     ------
     ConfigError
-        ``dataset.kind`` is unknown; the nearest and the known kinds are named.
+        ``dataset.kind`` is unknown; the nearest and the known kinds are named. Or a setting is not for this kind.
     """
     make = DATASETS.get(settings.kind)
     if make is None:
         close = difflib.get_close_matches(settings.kind, DATASETS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ConfigError(f"dataset.kind: unknown kind {settings.kind!r}; {hint}known are {', '.join(DATASETS)}")
-    return make(settings)
+    default = DatasetSettings()
+    changed = [name for name in _OF_FOLDERS if getattr(settings, name) != getattr(default, name)]
+    if changed and settings.kind != "folder":
+        raise ConfigError(
+            f'dataset.{changed[0]}: expected dataset.kind = "folder" with it, found {settings.kind!r}: published datasets '
+            "are taken as they are; leave it out"
+        )
+    dataset = make(settings)
+    return dataset if settings.tracks is None else TrackedDataset(dataset, settings.tracks)

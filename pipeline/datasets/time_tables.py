@@ -60,7 +60,7 @@ def read_table(
 def _parse_row(cells: Sequence[str], where: str, *, seconds: bool, open_end: bool) -> tuple[str, Stretch]:
     stripped = [cell.strip() for cell in cells]
     if len(stripped) != 3:
-        raise DataError(f"{where}: expected video,start,end, found {','.join(cells)!r}")
+        raise DataError(f"{where}: expected video,start,end with two times, found {','.join(cells)!r}")
     name, start_cell, end_cell = stripped
     start = parse_moment(start_cell, where, seconds=seconds)
     end = None if open_end and not end_cell else parse_moment(end_cell, where, seconds=seconds)

@@ -94,19 +94,18 @@ def mark_intervals(intervals: Iterable[tuple[int, int]], num_frames: int, video_
     return frame_T
 
 
-def load_masks(path: Path, num_frames: int, video_id: str) -> Bools:
+def load_masks(path: Path) -> Bools:
     """Read (T, H, W) bool from an .npz with ``mask_bits`` (np.packbits along the last axis) and ``shape``.
 
     Raises
     ------
     DataError
-        The file is damaged, or the masks are of another number than the frames.
+        The file is damaged.
     """
     bits, shape = load_npz(path, "mask_bits", "shape")
     if shape.shape != (3,) or shape.dtype.kind not in "iu":
         raise DataError(f"{path}: expected shape to hold frames, height and width, found {shape!r}")
     frames, height, width = (int(length) for length in shape)
-    check_length(frames, num_frames, video_id, path)
     if bits.dtype != np.uint8 or bits.shape != (frames, height, -(-width // 8)):
         raise DataError(
             f"{path}: expected mask_bits uint8 {(frames, height, -(-width // 8))} for masks of shape "

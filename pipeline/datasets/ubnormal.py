@@ -20,15 +20,20 @@ Source: Acsintoae et al., CVPR 2022.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Labels, Masks, Split, Video
 from pipeline.datasets.base import Dataset, Notes
 from pipeline.datasets.images import decode_image, read_bytes
 from pipeline.datasets.listing import entries, printable, subfolders
 from pipeline.datasets.reader import native_size
+from pipeline.datasets.track_files import Rows, no_rows
 from pipeline.datasets.truth import Bools, MaskFiles, check_size, mark_intervals
 
 Track = tuple[int, int, int]
@@ -36,6 +41,7 @@ Track = tuple[int, int, int]
 
 _LISTS: dict[Split, tuple[str, ...]] = {"train": ("normal_training",), "test": ("normal_test", "abnormal_test")}
 _ASIDE = ("abnormal_training", "normal_validation", "abnormal_validation")
+_TRACKS = "tracks of UBnormal's objects"
 _NAME = re.compile(r"(normal|abnormal)_scene_(\d+)_scenario_\w+", re.ASCII)
 
 
@@ -128,11 +134,20 @@ class UbnormalDataset(Dataset):
         if video.id.startswith("normal_"):
             nothing_HW = np.zeros(native_size(video), np.bool_)
             masks = MaskFiles((num_frames, *nothing_HW.shape), lambda index: nothing_HW)
-            return Labels(frame_T=np.zeros(num_frames, np.bool_), source="normal by name", pixel_mask_THW=masks)
+            return Labels(
+                frame_T=np.zeros(num_frames, np.bool_),
+                source="normal by name",
+                pixel_mask_THW=masks,
+                read_tracks=no_rows,
+                track_source=_TRACKS,
+            )
         path = self._track_file(video)
         tracks = read_tracks(path)
         frame_T = mark_intervals((track[1:] for track in tracks), num_frames, video.id, path)
-        return Labels(frame_T=frame_T, source=path.name, pixel_mask_THW=self._masks(video, tracks, num_frames))
+        found = Labels(frame_T=frame_T, source=path.name, pixel_mask_THW=self._masks(video, tracks, num_frames))
+        if found.pixel_mask_THW is None:
+            return found
+        return replace(found, read_tracks=partial(self._regions, video, tracks), track_source=_TRACKS)
 
     def label_files(self, video: Video) -> Sequence[Path]:
         """See :meth:`Dataset.label_files`."""
@@ -169,12 +184,27 @@ class UbnormalDataset(Dataset):
             if frame not in names:
                 return np.zeros(size, np.bool_)
             path = folder / names[frame]
-            image = decode_image(read_bytes(path), path)
-            ids_HW = image if image.ndim == 2 else image[..., :3].max(axis=2)
+            ids_HW = _read_ids(path)
             check_size(ids_HW[None], size, path)
             return np.isin(ids_HW, [number for number, start, stop in tracks if start <= frame < stop])
 
         return MaskFiles((num_frames, *size), read)
+
+    def _regions(self, video: Video, tracks: Sequence[Track]) -> Rows:
+        """Return the box of every object in every frame of its track in which it can be seen; each map is read once."""
+        rows: list[tuple[float, ...]] = []
+        for frame in sorted({frame for _, start, stop in tracks for frame in range(start, stop)}):
+            ids_HW = _read_ids(self._annotations(video) / f"{video.id}_{frame:04d}_gt.png")
+            for number in sorted({number for number, start, stop in tracks if start <= frame < stop}):
+                y_P, x_P = np.nonzero(ids_HW == number)
+                if len(y_P):
+                    rows.append((number, frame, x_P.min(), y_P.min(), x_P.max(), y_P.max()))
+        return np.array(rows, np.float64).reshape(-1, 6)
+
+
+def _read_ids(path: Path) -> NDArray[Any]:
+    image = decode_image(read_bytes(path), path)
+    return image if image.ndim == 2 else np.asarray(image[..., :3].max(axis=2))
 
 
 def read_tracks(path: Path) -> list[Track]:
