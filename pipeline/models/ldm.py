@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models.inpainting import INDEX, SCHEDULE, WEIGHTS
+from pipeline.models.inpainting_ldm import CLASS, INDEX, SCHEDULE, WEIGHTS
 from pipeline.models.weights import load_weights, save_weights
 
 Precision = Literal["bf16", "fp32"]
@@ -31,7 +31,6 @@ UNet2DModel: Part = diffusers.UNet2DModel
 DDIMScheduler: Part = diffusers.DDIMScheduler
 Attention: Part = DiffusersAttention
 
-CLASS = "LatentInpainting"
 HEADS = "attention_heads"
 """Key of the folder's index: see :func:`set_heads`."""
 LATENT_CHANNELS = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,24 +49,32 @@ def model_folder(model: str, embedded_name: str, needs: Sequence[str] = ()) -> P
     return folder
 
 
-def content_identity(folder: Path) -> str:
+def content_identity(folder: Path, suffixes: tuple[str, ...] = _IDENTIFYING) -> str:
     """Return the sha256 (hex) of all settings and weights below a folder: part of the key of what it makes.
 
-    Names relative to ``folder`` count, its own path, dates, cards, pictures and provenance do not.
+    Names relative to ``folder`` count, its own path, dates, cards, pictures and provenance do not. ``suffixes`` are those of
+    the files that count.
     """
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix in _IDENTIFYING and path.name != PROVENANCE
+        if path.is_file() and path.suffix in suffixes and path.name != PROVENANCE
     )
     if not files:
         raise FileNotFoundError(f"{folder}: expected settings (.json) and weights (.safetensors), found neither")
     total = hashlib.sha256()
     for path in files:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = path.stat()
+        digest = _sha256(path, found.st_size, found.st_mtime_ns)
         total.update(f"{path.relative_to(folder).as_posix()}\0{digest}\n".encode())
     return total.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """Return the sha256 (hex) of a file; read once while its size and date stay: a command asks for its key many times."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

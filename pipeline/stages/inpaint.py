@@ -1,9 +1,11 @@
-"""Inpaint: spatial pseudo-anomalies, the masked object of each frame repainted by a latent diffusion model."""
+"""Inpaint: spatial pseudo-anomalies, the masked object of each frame repainted."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
+from pipeline.config import Config
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, Split, VideoRecord
 from pipeline.stages.pictures import picture_array
 
@@ -17,29 +19,25 @@ class InpaintStage(ShardStage):
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     costly: ClassVar[bool] = True
 
-    def settings(self) -> dict[str, Any]:
-        """Return model, steps and seed, and what else decides the pixels: the weights themselves and the seeds' name."""
-        from pipeline.models.inpainting import PRECISION, inpainter_identity
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._provenance: Callable[[], dict[str, Any]] = dict
 
-        settings = self.config.inpaint.determining()
-        return {
-            **settings,
-            "model": settings["model"] if settings["model"] == "embedded" else "folder",  # where it lies changes no pixel
-            "model_identity": inpainter_identity(self.config.inpaint),
-            "precision": PRECISION,
-            "dataset": self.config.dataset.name,
-        }
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the pixels: settings that the model reads, the weights themselves and the seeds' name."""
+        from pipeline.models.inpainting import declared_settings
+
+        return {**declared_settings(self.config.inpaint), "dataset": self.config.dataset.name}
 
     def check(self) -> None:
         """Refuse missing weights before anything is read."""
-        from pipeline.models.inpainting import inpainter_folder
+        from pipeline.models.inpainting import check_inpainter
 
-        inpainter_folder(self.config.inpaint)
+        check_inpainter(self.config.inpaint)
 
-    @property
-    def in_order(self) -> bool:
-        """Frames are independent of each other."""
-        return False
+    def provenance(self) -> dict[str, Any]:
+        """Return device, precision and the number of pictures at once, as the inpainter has them by now."""
+        return self._provenance()
 
     def length(self, record: VideoRecord) -> int:
         """Return the number of frames."""
@@ -56,6 +54,7 @@ class InpaintStage(ShardStage):
 
         settings, dataset = self.config.inpaint, self.config.dataset.name
         paint = open_inpainter(settings)
+        self._provenance = paint.provenance
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
             record, start, stop = shard.record, shard.start, shard.stop

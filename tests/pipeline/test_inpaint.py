@@ -19,7 +19,8 @@ from pipeline.datasets.inventory import take_inventory
 from pipeline.datasets.registry import open_dataset
 from pipeline.execution.inputs import StoredInputs
 from pipeline.execution.runner import run_shards
-from pipeline.models.inpainting import CONTEXT, frame_seed, open_inpainter, window_around
+from pipeline.models.inpainting import frame_seed, open_inpainter
+from pipeline.models.inpainting_windows import window_around
 from pipeline.stages.frames import FramesStage
 from pipeline.stages.inpaint import InpaintStage
 
@@ -117,17 +118,18 @@ def test_only_the_masked_region_of_frames_with_an_object_changes(tmp_path: Path,
 
 
 def test_the_window_holds_the_hole_with_its_surroundings_and_stays_in_the_picture() -> None:
-    for top, left, height, width in ((0, 0, 5, 5), (60, 100, 30, 8), (127, 159, 1, 1), (20, 30, 90, 100)):
-        mask_HW = np.zeros((128, 160), np.bool_)
-        mask_HW[top : top + height, left : left + width] = True
-        rows, columns = window_around(mask_HW, smallest=64, multiple=32)
-        side = 64 if max(height, width) + 2 * CONTEXT <= 64 else 160
-        assert (rows.stop - rows.start, columns.stop - columns.start) == (min(side, 128), side)
-        assert mask_HW[rows, columns].sum() == mask_HW.sum()
-        assert 0 <= rows.start < rows.stop <= 128
-        assert 0 <= columns.start < columns.stop <= 160
-        assert top - rows.start >= CONTEXT or rows.start == 0
-        assert columns.stop - left - width >= CONTEXT or columns.stop == 160
+    for context, wide in ((16, 160), (0, 128)):
+        for top, left, height, width in ((0, 0, 5, 5), (60, 100, 30, 8), (127, 159, 1, 1), (20, 30, 90, 100)):
+            mask_HW = np.zeros((128, 160), np.bool_)
+            mask_HW[top : top + height, left : left + width] = True
+            rows, columns = window_around(mask_HW, smallest=64, multiple=32, context=context)
+            side = 64 if max(height, width) + 2 * context <= 64 else wide
+            assert (rows.stop - rows.start, columns.stop - columns.start) == (min(side, 128), side)
+            assert mask_HW[rows, columns].sum() == mask_HW.sum()
+            assert 0 <= rows.start < rows.stop <= 128
+            assert 0 <= columns.start < columns.stop <= 160
+            assert top - rows.start >= context or rows.start == 0
+            assert columns.stop - left - width >= context or columns.stop == 160
 
 
 def test_the_model_sees_only_a_window_unless_the_whole_frame_is_asked_for(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tiny_ldm import tiny_unet, tiny_vqvae, write_tiny_ldm
 from torch import Tensor, nn
 
-from pipeline.models.inpainting import INDEX, WEIGHTS
+from pipeline.models.inpainting_ldm import INDEX, WEIGHTS
 from pipeline.models.ldm import LatentInpainter, Part, ddim_timesteps, load_ldm, make_scheduler
 
 Images = NDArray[np.uint8]
