@@ -38,7 +38,8 @@ class Signal:
     pseudo_anomaly: PseudoAnomaly
     probability: float
     loss_sign: float = 1.0
-    """Weight of a pseudo-anomaly's error in the loss; -1 = to be reconstructed badly, as in STEAL-Net."""
+    """Weight of a pseudo-anomaly's error in the loss: 1 = the normal clip is to be returned; -1 = the pseudo-anomaly itself
+    is the target, and is to be missed, as in STEAL-Net."""
 
     def target(self, start_B: NDArray[np.int64]) -> Tensor:
         """Return the normal clips, (B, C, 16, H, W) float32."""
@@ -60,7 +61,8 @@ class Signal:
                 continue
             pseudo_CTHW = self.pseudo(data, int(start), random)
             if pseudo_CTHW is not None:
-                shown_BCTHW = shown_BCTHW.clone() if shown_BCTHW is target_BCTHW else shown_BCTHW
+                if shown_BCTHW is target_BCTHW and self.loss_sign > 0:  # what is not to be returned is its own target
+                    shown_BCTHW = target_BCTHW.clone()
                 shown_BCTHW[row] = pseudo_CTHW
                 sign_B[row] = self.loss_sign
         return Batch(shown_BCTHW=shown_BCTHW, target_BCTHW=target_BCTHW, sign_B=torch.from_numpy(sign_B))

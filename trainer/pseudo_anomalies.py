@@ -16,13 +16,26 @@ from torch import Tensor
 
 from pipeline.config import CLIP_FRAMES, ConfigError, TrainSettings
 from trainer.clips import TrainingData
+from trainer.published_anomalies import (
+    ForeignFlowPatch,
+    ForeignPatch,
+    SkippedFlow,
+    SkippedFrames,
+    StealFlow,
+    StealFrames,
+)
 
 GROWTH = 0.03
 """How far the silhouette of a moving body grows at most, as a share of the height: a third of a small person's."""
 
 
 class PseudoAnomaly(Protocol):
-    """Makes the pseudo-anomaly of one clip from stored artifacts."""
+    """Makes the pseudo-anomaly of one clip from stored artifacts, or from nothing but the clip and its neighbours.
+
+    A class may have ``loss_sign`` (1 unless it says otherwise): what the error of its clips weighs in the loss. 1 = the
+    normal clip is to be returned; -1 = the pseudo-anomaly is shown and must *not* be returned, as in STEAL-Net.
+    A class that works without masks says so by ``needs_masks = False``.
+    """
 
     def __init__(self, settings: TrainSettings) -> None: ...
 
@@ -232,12 +245,18 @@ class ForeignObjects:
 SPATIAL: Mapping[str, type[PseudoAnomaly]] = {
     "inpainting": Inpainting,
     "objects": ForeignObjects,
+    "skip": SkippedFrames,
+    "steal": StealFrames,
+    "patch": ForeignPatch,
 }
 TEMPORAL: Mapping[str, type[PseudoAnomaly]] = {
     "mixup": Mixup,
     "mixup-in-place": MixupInPlace,
     "motion": ChangedMotion,
     "bodies": MovingBodies,
+    "skip": SkippedFlow,
+    "steal": StealFlow,
+    "patch": ForeignFlowPatch,
 }
 
 

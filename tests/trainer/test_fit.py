@@ -74,8 +74,9 @@ def test_a_pseudo_anomaly_with_a_negative_sign_is_pushed_away_and_normal_clips_a
     data = load_training_data(make_training(1), settings, CPU, silent)
     signal = replace(make_signals(data, settings)["spatial"], loss_sign=-1.0)
     batch = signal.batch(data, data.start_C[:8], np.random.default_rng(3))
-    changed_B = (batch.shown_BCTHW != batch.target_BCTHW).flatten(1).any(1)
+    changed_B = (batch.shown_BCTHW != signal.target(data.start_C[:8])).flatten(1).any(1)
     assert 0 < changed_B.sum() < 8
+    assert torch.equal(batch.target_BCTHW, batch.shown_BCTHW)
     error_B = torch.arange(1.0, 9.0)
     reconstruction_BCTHW = batch.target_BCTHW + error_B.sqrt()[:, None, None, None, None]
     expected = torch.where(changed_B, -error_B, error_B).mean()
