@@ -20,6 +20,8 @@ class Session:
     dataset: Dataset
     problems: tuple[str, ...]
     """What is wrong with videos that cannot be used."""
+    remarks: tuple[str, ...] = ()
+    """What is worth knowing of videos that can be used."""
 
     def labels(self, record: VideoRecord) -> Labels | None:
         """Return the ground truth of a test video, or None where the dataset has none."""
@@ -45,4 +47,5 @@ def open_session(
         workspace=Workspace(config, stages, inventory.records, label_digest=inventory.label_digest),
         dataset=dataset,
         problems=tuple(str(problem) for problem in inventory.problems),
+        remarks=inventory.remarks,
     )
