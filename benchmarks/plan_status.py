@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import stpa
-from pipeline.artifacts.plan import folder_receipt_name, make_plan
-from pipeline.artifacts.receipts import receipt_names
+from pipeline.artifacts.plan import make_plan
+from pipeline.artifacts.receipts import folder_receipt_name, receipt_names
 from pipeline.artifacts.workspace import Workspace
 from pipeline.config import load_config
 from pipeline.contract import FolderStage, ShardStage, Split, Video

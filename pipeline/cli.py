@@ -2,7 +2,6 @@
 
 import fnmatch
 import json
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -67,6 +66,8 @@ def begin(config_file: Path | None, overrides: Sequence[str], progress: Progress
     session = open_session(config_file, overrides, click.get_current_context().obj(), progress)
     if not session.workspace.records:
         fail(BAD_DATA, "\n".join(["no video of the dataset can be used", *session.problems]))
+    for remark in session.remarks:
+        click.echo(f"stpa: {remark}", err=True)
     return session
 
 
@@ -244,7 +245,7 @@ class Run:
             return
         self._check_disk(size)
         start = time.perf_counter()
-        with in_use(self._workspace.artifact(used).folder for used in (name, *self._workspace.stages[name].upstream)):
+        with in_use(self._workspace.artifact(used).place for used in (name, *self._workspace.stages[name].upstream)):
             if plan.folder_missing:
                 outcome = run_folder(self._workspace, plan, self._session.labels, self._progress)
             else:
@@ -266,11 +267,10 @@ class Run:
         )
 
     def _check_disk(self, size: int) -> None:
-        folder = self._workspace.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if free < COMPRESSED * size:
-            fail(FAILURE, f"{folder}: expected room for about {size:,} bytes before compression, found {free:,} bytes free")
+        place = self._workspace.place
+        free = place.free()
+        if free is not None and free < COMPRESSED * size:
+            fail(FAILURE, f"{place}: expected room for about {size:,} bytes before compression, found {free:,} bytes free")
 
 
 frames = stage_command("frames", summary="Decode and resize the videos once.")

@@ -5,18 +5,43 @@ items at once) are marked with ``operational`` and recorded in the provenance in
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 CLIP_FRAMES = 16  # T of the autoencoder family; the encoder halves time three times, so T must stay a multiple of 8
 
 
 class ConfigError(ValueError):
     """A setting is unknown, out of range or contradicts another one."""
+
+
+def redact(text: str) -> str:
+    """Return a text without the passwords and query strings of URLs in it: nothing that is shown or kept holds them."""
+    text = re.sub(r"([A-Za-z][\w+.-]*://)[^\s/'\"]*@", r"\1***@", text)
+    return re.sub(r"([A-Za-z][\w+.-]*://[^\s'\"?]*)\?[^\s'\"]+", r"\1?***", text)
+
+
+def _location(value: Any) -> Path | str:
+    """Return a folder or, where it has a scheme, a URL."""
+    if not isinstance(value, str | Path):
+        raise ValueError("expected a folder or a URL")
+    if isinstance(value, Path) or "://" not in value:
+        return Path(value)
+    if redact(value) != value:
+        raise ValueError(
+            "expected a URL without password and query, which would be stored with what is made; credentials belong into "
+            "the environment or the files of the library, such as AWS_PROFILE or ~/.config/fsspec"
+        )
+    return value
+
+
+Location = Annotated[Path | str, PlainValidator(_location)]
+"""A folder, or a URL that fsspec knows. No URL holds a secret."""
 
 
 def operational(default: Any, description: str, **limits: Any) -> Any:
@@ -319,7 +344,7 @@ class EvalSettings(Section):
 class RunSettings(Section):
     """Where artifacts live and how the work is cut up."""
 
-    cache: Path = operational(Path("cache"), "folder of all artifacts")
+    cache: Location = operational(Path("cache"), "folder of all artifacts, or a URL such as s3://bucket/prefix")
     workers: int = operational(1, "local processes; 1 = this process", ge=1)
     shard_frames: Annotated[int, Field(ge=CLIP_FRAMES)] = 128
     """Frames per shard: the unit of work, of writing and of resuming."""
@@ -373,7 +398,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     section, dot, setting = name.strip().partition(".")
     if not equals or not dot:
-        raise ConfigError(f"--set {override!r}: expected SECTION.NAME=VALUE, such as inpaint.steps=20")
+        raise ConfigError(f"--set {redact(override)!r}: expected SECTION.NAME=VALUE, such as inpaint.steps=20")
     if not isinstance(data.setdefault(section, {}), dict):
         raise ConfigError(f"--set {override!r}: [{section}] is not a section in the settings file")
     data[section] = {**data[section], setting: _toml_value(text.strip())}
@@ -390,7 +415,7 @@ def _explain(problem: Any, where: str) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown setting {name!r}{_nearest(problem['loc'])}"
-    return f"{where}: {name}: {problem['msg']}, found {problem['input']!r}"
+    return redact(f"{where}: {name}: {problem['msg']}, found {problem['input']!r}")
 
 
 def _nearest(loc: tuple[Any, ...]) -> str:

@@ -1,10 +1,16 @@
-"""Writing a file so that it is whole or absent."""
+"""Writing a file so that it is whole or absent; and the way to files that lie behind a URL."""
 
 import json
 import os
 import tempfile
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import ConfigError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 PARTIAL = ".partial-"
 """What files and folders are called until they are whole."""
@@ -55,3 +61,38 @@ def _flush_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+"""Scheme -> optional extra of this package that brings the library for it."""
+
+
+def connect(url: str) -> "tuple[AbstractFileSystem, str]":
+    """Return the file system of fsspec behind a URL and the path within it; nothing is asked of it yet.
+
+    Raises
+    ------
+    ConfigError
+        No library for this kind of URL is known or installed; what to install is named.
+    """
+    scheme = url.partition("://")[0]
+    try:
+        system = _file_system(scheme)
+    except ImportError as error:
+        extra = EXTRAS.get(scheme)
+        remedy = f"run: pip install 'stpa[{extra}]'" if extra else str(error)
+        raise ConfigError(f"{url}: expected the library for {scheme}://, found none; {remedy}") from error
+    except ValueError as error:
+        raise ConfigError(f"{url}: expected a folder, or a URL of a kind that fsspec knows, such as s3://") from error
+    return system, str(system._strip_protocol(url))
+
+
+@lru_cache
+def _file_system(scheme: str) -> "AbstractFileSystem":
+    """Return a file system that remembers no listing, since others write too, and gives up within a minute."""
+    import fsspec
+
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if EXTRAS.get(scheme) == "s3" and "config_kwargs" not in fsspec.config.conf.get(scheme, {}):
+        options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}
+    return fsspec.filesystem(scheme, **options)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.artifacts.place import local_copy, open_place
 from pipeline.artifacts.workspace import Workspace
 from pipeline.config import load_config
 from pipeline.contract import Labels, Report, Stage, VideoRecord
@@ -42,7 +43,8 @@ def open_session(
     """
     config = load_config(config_file, overrides)
     dataset = open_dataset(config.dataset)
-    inventory = take_inventory(dataset, config.run.cache / config.dataset.name / "inventory.json", report)
+    with local_copy(open_place(config.run.cache) / config.dataset.name, "inventory.json") as cache_file:
+        inventory = take_inventory(dataset, cache_file, report)
     return Session(
         workspace=Workspace(config, stages, inventory.records, label_digest=inventory.label_digest),
         dataset=dataset,

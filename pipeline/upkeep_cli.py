@@ -18,6 +18,7 @@ from pipeline.session import Session
 
 if TYPE_CHECKING:
     from pipeline.artifacts.garbage import Garbage
+    from pipeline.artifacts.place import Place
     from pipeline.artifacts.verify import Finding, Verdict
 
 MOST_LINES = 100  # of findings of one artifact; --json has them all
@@ -69,21 +70,20 @@ def _verify(session: Session, everything: bool, deep: bool, progress: Progress) 
     workspace = session.workspace
     subjects = [subject_of(workspace, name) for name in workspace.stages]
     if everything:
-        from pipeline.artifacts.garbage import artifact_folders
+        from pipeline.artifacts.garbage import artifact_places
 
-        known = {subject.artifact.folder for subject in subjects}
-        cache = workspace.config.run.cache
-        datasets = sorted(cache.iterdir()) if cache.is_dir() else []
-        folders = [folder for dataset in datasets for folder in artifact_folders(dataset)]
-        subjects += [other_subject(folder) for folder in folders if folder not in known]
+        known = {subject.artifact.place for subject in subjects}
+        cache = workspace.place.parent
+        places = [place for name in sorted(cache.names()) for place in artifact_places(cache / name)]
+        subjects += [other_subject(place) for place in places if place not in known]
     verdicts = []
     for subject in subjects:
-        folder = subject.artifact.folder
-        busy = used_now(folder)
-        verdict = verify(subject, deep=deep, tick=partial(progress, folder.name))
+        place = subject.artifact.place
+        busy = used_now(place)
+        verdict = verify(subject, deep=deep, tick=partial(progress, place.name))
         if any(finding.kind in ("stray", "missing") for finding in verdict.findings):
             # A run that is writing has files without receipts at any moment, and one that ended since has not.
-            again = [] if busy or used_now(folder) else find_unvouched(subject)
+            again = [] if busy or used_now(place) else find_unvouched(subject)
             verdict.findings = [f for f in verdict.findings if f.kind not in ("stray", "missing") or f in again]
         verdicts.append(verdict)
     return verdicts
@@ -111,8 +111,9 @@ def _row(session: Session, verdict: "Verdict") -> dict[str, Any]:
     for finding in verdict.findings:
         shown = {name: value for name, value in asdict(finding).items() if name not in ("content", "receipts")}
         findings.append({**shown, "remedy": _remedy(finding, made_by)})
-    place = artifact.folder.relative_to(session.workspace.config.run.cache).as_posix()
-    return {"artifact": place, "there": artifact.folder.is_dir(), "checked": verdict.checked, "findings": findings}
+    place = artifact.place
+    where = f"{place.parent.name}/{place.name}"
+    return {"artifact": where, "there": place.is_folder(), "checked": verdict.checked, "findings": findings}
 
 
 def _remedy(finding: "Finding", made_by: str) -> str:
@@ -139,21 +140,21 @@ def _repair(
     from pipeline.execution.repair import clean, remake
 
     left: list[str] = []
-    busy: set[Path] = set()
+    busy: set[Place] = set()
     for verdict in verdicts:
         if not verdict.wrong:
             continue
-        folder = verdict.subject.artifact.folder
+        place = verdict.subject.artifact.place
         remaining = clean(verdict)
         if remaining is None:
-            busy.add(folder)
-            left.append(f"{folder}: a run uses it now; repeat the command when that has ended")
+            busy.add(place)
+            left.append(f"{place}: a run uses it now; repeat the command when that has ended")
         else:
-            left += [f"{folder / finding.place}: {finding.found}" for finding in remaining]
+            left += [f"{place / finding.place}: {finding.found}" for finding in remaining]
     made = 0
     commands: dict[str, None] = {}
     for verdict in verdicts:
-        if verdict.subject.declared is None or verdict.subject.artifact.folder in busy:
+        if verdict.subject.declared is None or verdict.subject.artifact.place in busy:
             continue
         name = verdict.subject.artifact.stage
         receipts = [receipt for finding in verdict.wrong for receipt in finding.receipts]
@@ -196,25 +197,31 @@ def gc(files: tuple[Path, ...], overrides: tuple[str, ...], older_than: float | 
             text = f"gc: removed {len(removed)} of {len(found)}, {_megabytes(sum(g.size for g in removed))}"
             click.echo(text + (f"; {in_use} in use, left as they are" if in_use else ""), err=True)
     if as_json:
-        rows = [{**asdict(garbage), "path": str(garbage.path), "removed": garbage in removed} for garbage in found]
+        rows = [{**_shown(garbage), "removed": garbage in removed} for garbage in found]
         click.echo(json.dumps({"garbage": rows}, indent=1))
 
 
-def _kept(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Path], set[Path]]:
+def _shown(garbage: "Garbage") -> dict[str, Any]:
+    names = ("kind", "stage", "key", "size", "receipts", "written", "used", "in_use")
+    return {"path": str(garbage.place), **{name: getattr(garbage, name) for name in names}}
+
+
+def _kept(files: Sequence[Path], overrides: Sequence[str]) -> "tuple[list[Place], set[Place]]":
     """Return the folders of the datasets and, below them, of all artifacts that any of the configurations refers to."""
     from pipeline.artifacts.workspace import Workspace
     from pipeline.config import load_config
 
-    datasets: dict[Path, None] = {}
-    kept: set[Path] = set()
+    datasets: dict[Place, None] = {}
+    kept: set[Place] = set()
     for file in files or (None,):
         for chosen in _variants(overrides):
             config = load_config(file, chosen)
             workspace = Workspace(config, click.get_current_context().obj(), ())
-            if workspace.folder.is_symlink():
-                fail(FAILURE, f"{workspace.folder}: expected a folder, found a symbolic link; nothing is removed behind one")
-            datasets[workspace.folder.resolve()] = None
-            kept |= {workspace.folder.resolve() / workspace.artifact(name).folder.name for name in workspace.stages}
+            place = workspace.place.resolved()
+            if place.parent.link(place.name):
+                fail(FAILURE, f"{workspace.place}: expected a folder, found a symbolic link; nothing is removed behind one")
+            datasets[place] = None
+            kept |= {place / workspace.artifact(name).name for name in workspace.stages}
     return list(datasets), kept
 
 
@@ -228,7 +235,8 @@ def _variants(overrides: Iterable[str]) -> list[tuple[str, ...]]:
 
 def _print_garbage(found: "Sequence[Garbage]", now: float) -> None:
     for garbage in found:
-        what = f"{garbage.path.parent.name}/{garbage.path.name}" if garbage.kind == "artifact" else str(garbage.path)
+        place = garbage.place
+        what = f"{place.parent.name}/{place.name}" if garbage.kind == "artifact" else str(place)
         used = "use not recorded" if garbage.used is None else f"used {_days(now - garbage.used)} ago"
         text = f"{garbage.receipts:6} receipts, written {_days(now - garbage.written)} ago, {used}"
         if garbage.kind == "leftover":

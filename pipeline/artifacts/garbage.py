@@ -4,6 +4,9 @@ How an artifact is removed:
 1. it is locked alone; an artifact that a run writes or reads is left;
 2. its folder is renamed to a name that no stage looks for: at any moment it is whole or not there;
 3. what was renamed is deleted, receipts first. Interrupted here, the rest is found by its name and goes the next time.
+
+On an object store there are neither locks nor renaming. What was written to within a day counts as in use, and receipts go
+first, the manifest last: interrupted, it is an artifact with fewer receipts, which goes the next time.
 """
 
 import os
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.artifacts.place import Entry, LocalPlace, Place
 from pipeline.artifacts.use import alone, last_used, lock_file, used_now
 from pipeline.files import PARTIAL
 
@@ -30,7 +34,7 @@ DAY = 86_400.0
 class Garbage:
     """Something that may be removed."""
 
-    path: Path
+    place: Place
     kind: Literal["artifact", "leftover"]
     """leftover: what an interrupted run or removal left behind."""
     stage: str = ""
@@ -50,87 +54,104 @@ class Garbage:
         return max(self.written, self.used or 0)
 
 
-def artifact_folders(dataset: Path) -> list[Path]:
+def artifact_places(dataset: Place) -> list[Place]:
     """Return the artifacts below the folder of a dataset: never a link, nor a folder that only looks like one."""
-    if dataset.is_symlink() or not dataset.is_dir():
+    if dataset.parent.link(dataset.name):
         return []
-    with os.scandir(dataset) as entries:
-        paths = sorted(Path(e.path) for e in entries if ARTIFACT.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
-    return [path for path in paths if (path / "manifest.json").is_file() or (path / "receipts").is_dir()]
+    names = [name for name in sorted(dataset.names()) if ARTIFACT.fullmatch(name) and not dataset.link(name)]
+    places = [dataset / name for name in names]
+    return [place for place in places if place.is_file("manifest.json") or place.is_folder("receipts")]
 
 
-def find_garbage(datasets: Iterable[Path], kept: Collection[Path], now: float | None = None) -> Iterator[Garbage]:
+def find_garbage(datasets: Iterable[Place], kept: Collection[Place], now: float | None = None) -> Iterator[Garbage]:
     """Return the artifacts that are not among ``kept``, and leftovers older than a day, below these folders of datasets."""
     now = time.time() if now is None else now
     for dataset in datasets:
-        for folder in artifact_folders(dataset):
-            if folder not in kept:
-                yield _describe(folder)
-        for path in _leftovers(dataset):
-            written = path.lstat().st_mtime
-            if now - written > DAY or path.name.startswith(REMOVED):
-                artifact = _artifact_of(path)
+        for place in artifact_places(dataset):
+            if place not in kept:
+                yield _describe(place, now)
+        for leftover in _leftovers(dataset) if isinstance(dataset, LocalPlace) else ():
+            written = leftover.path.lstat().st_mtime
+            if now - written > DAY or leftover.name.startswith(REMOVED):
+                artifact = _artifact_of(leftover)
                 in_use = artifact is not None and used_now(artifact)
-                yield Garbage(path=path, kind="leftover", size=_size(path), written=written, in_use=in_use)
+                yield Garbage(place=leftover, kind="leftover", size=_size(leftover), written=written, in_use=in_use)
 
 
-def _describe(folder: Path) -> Garbage:
-    match = ARTIFACT.fullmatch(folder.name)
+def _describe(place: Place, now: float) -> Garbage:
+    match = ARTIFACT.fullmatch(place.name)
     assert match is not None
-    receipts = folder / "receipts"
+    written = place.modified("receipts") or place.modified()
     return Garbage(
-        path=folder,
+        place=place,
         kind="artifact",
         stage=match["stage"],
         key=match["key"],
-        size=_size(folder),
-        receipts=sum(path.suffix == ".json" for path in receipts.iterdir()) if receipts.is_dir() else 0,
-        written=(receipts if receipts.is_dir() else folder).stat().st_mtime,
-        used=last_used(folder),
-        in_use=used_now(folder),
+        size=_size(place),
+        receipts=sum(name.endswith(".json") for name in place.names("receipts")),
+        written=written,
+        used=last_used(place),
+        in_use=used_now(place) or not (place.locks or now - written > DAY),
     )
 
 
-def _leftovers(dataset: Path) -> Iterator[Path]:
+def _leftovers(dataset: LocalPlace) -> Iterator[LocalPlace]:
     """Yield half-written files and folders, and half-removed artifacts, wherever they lie in a dataset's folder."""
-    if dataset.is_symlink() or not dataset.is_dir():
+    if dataset.path.is_symlink() or not dataset.path.is_dir():
         return
-    for parent, folders, files in os.walk(dataset):  # does not follow links
+    for parent, folders, files in os.walk(dataset.path):  # does not follow links
         found = [name for name in (*folders, *files) if name.startswith((PARTIAL, REMOVED))]
         folders[:] = [name for name in folders if name not in found]
-        yield from (Path(parent, name) for name in sorted(found))
+        yield from (dataset / Path(parent, name).relative_to(dataset.path).as_posix() for name in sorted(found))
 
 
-def _size(path: Path) -> int:
-    if path.is_symlink() or not path.is_dir():
-        return path.lstat().st_size
-    return sum(Path(parent, name).lstat().st_size for parent, _, files in os.walk(path) for name in files)
+def _size(place: Place) -> int:
+    if isinstance(place, LocalPlace) and not place.path.is_dir():
+        return place.path.lstat().st_size
+    return sum(entry.size for entry in place.tree() if entry.kind != "folder")
 
 
 def remove(garbage: Garbage) -> bool:
-    """Remove an artifact or a leftover; return False, having touched nothing, where a run uses it."""
-    folder = garbage.path if garbage.kind == "artifact" else _artifact_of(garbage.path)
-    if folder is None:
-        _delete(garbage.path)
+    """Remove an artifact, a video's part of one or a leftover; return False, having touched nothing, where a run uses it."""
+    place = garbage.place
+    artifact = place if garbage.kind == "artifact" else _artifact_of(place)
+    if artifact is None:
+        place.remove()
         return True
-    with alone(folder) as free:
-        if not free:
+    with alone(artifact) as free:
+        if not free or (garbage.in_use and not place.locks):
             return False
         if garbage.kind == "leftover":
-            _delete(garbage.path)
-            return True
-        trash = Path(tempfile.mkdtemp(dir=folder.parent, prefix=REMOVED))
-        folder.rename(trash / folder.name)
-        lock_file(folder).unlink(missing_ok=True)  # whoever waits for it looks again whether it is there
-        _delete(trash / folder.name / "receipts")
-        _delete(trash)
+            place.remove()
+        elif isinstance(place, LocalPlace):
+            _rename_and_delete(place)
+        else:
+            for entry in sorted(place.tree(), key=_last_goes_manifest):
+                place.remove(entry.name)
     return True
 
 
-def _artifact_of(path: Path) -> Path | None:
+def _last_goes_manifest(entry: Entry) -> int:
+    return 0 if entry.name.startswith("receipts/") else 2 if entry.name == "manifest.json" else 1
+
+
+def _rename_and_delete(place: LocalPlace) -> None:
+    trash = Path(tempfile.mkdtemp(dir=place.path.parent, prefix=REMOVED))
+    place.path.rename(trash / place.name)
+    file = lock_file(place)
+    assert file is not None
+    file.unlink(missing_ok=True)  # whoever waits for it looks again whether it is there
+    _delete(trash / place.name / "receipts")
+    _delete(trash)
+
+
+def _artifact_of(place: Place) -> Place | None:
     """Return the artifact in which something lies; None where it lies in none."""
-    folders = path.parents
-    return next((folder for folder in folders if ARTIFACT.fullmatch(folder.name) and (folder / "receipts").is_dir()), None)
+    while place.parent != place:
+        place = place.parent
+        if ARTIFACT.fullmatch(place.name) and place.is_folder("receipts"):
+            return place
+    return None
 
 
 def _delete(path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.artifacts.reasons import State, explain_absence, explain_inputs, explain_shards
-from pipeline.artifacts.receipts import receipt_names
+from pipeline.artifacts.receipts import folder_receipt_name, receipt_names
 from pipeline.artifacts.workspace import Workspace
 from pipeline.contract import FolderStage, Shard, ShardStage
 
@@ -83,16 +83,11 @@ def _explain(
     return "partial" if len(missing) < shards else "stale", causes
 
 
-def folder_receipt_name(digest: str) -> str:
-    """Return the receipt's name of a whole-split stage for this input."""
-    return f"all@{digest}.json"
-
-
 def _plan_folder(workspace: Workspace, stage: FolderStage) -> Plan:
     artifact = workspace.artifact(stage.name)
     receipts = artifact.receipts()
     digest = workspace.input_digest(stage)
-    done = folder_receipt_name(digest) in receipts and (artifact.folder / f"data-{digest}").is_dir()
+    done = folder_receipt_name(digest) in receipts and artifact.place.is_folder(f"data-{digest}")
     if done:
         state: State = "fresh"
         causes: tuple[str, ...] = ("complete",)

@@ -1,10 +1,9 @@
 """Why a stage is not complete, in one line per cause: which setting, which video, which upstream stage."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.artifacts.place import Place
 from pipeline.artifacts.receipts import label_of, parse_receipt_name, video_name
 from pipeline.artifacts.store import Artifact
 from pipeline.artifacts.workspace import Workspace
@@ -74,12 +73,9 @@ def explain_inputs(workspace: Workspace, stage: FolderStage) -> tuple[str, ...]:
 
 
 def _last_inputs(artifact: Artifact) -> Mapping[str, str] | None:
-    paths = [artifact.receipts_folder / name for name in artifact.receipts()]
-    try:
-        newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
-        inputs = json.loads(newest.read_text(encoding="utf-8")).get("inputs")
-    except (OSError, ValueError, AttributeError):
-        return None
+    receipts = [entry for entry in artifact.place.tree("receipts") if entry.name.endswith(".json")]
+    newest = max(receipts, key=lambda entry: entry.modified, default=None)
+    inputs = (artifact.read_receipt(newest.name) or {}).get("inputs") if newest else None
     return inputs if isinstance(inputs, dict) else None
 
 
@@ -91,16 +87,16 @@ def _name_some(labels: Sequence[str], most: int = 3) -> str:
 def explain_absence(workspace: Workspace, name: str) -> tuple[State, tuple[str, ...]]:
     """Compare with the newest artifact of the same stage under another key in which anything was finished."""
     declared = workspace.declared(name)
-    for folder in workspace.others(name):
-        artifact = _artifact_at(folder, name)
+    for place in workspace.others(name):
+        artifact = _artifact_at(place, name)
         manifest = artifact.manifest()
         if manifest is not None and artifact.receipts():
             return "stale", tuple(differences(name, manifest, declared)) or ("made by another version",)
     return "absent", ("never made",)
 
 
-def _artifact_at(folder: Path, name: str) -> Artifact:
-    return Artifact(folder, stage=name, key=folder.name.rpartition("-")[2], shard_frames=1)
+def _artifact_at(place: Place, name: str) -> Artifact:
+    return Artifact(place, stage=name, key=place.name.rpartition("-")[2], shard_frames=1)
 
 
 def differences(stage: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -6,13 +6,11 @@ and opens nothing.
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from pipeline.artifacts.files import safe_name, write_json
-from pipeline.artifacts.seals import sealed
+from pipeline.artifacts.files import safe_name
 from pipeline.contract import Shard, VideoRecord
 
 DIGEST_CHARACTERS = 12
@@ -57,6 +55,11 @@ def receipt_names(record: VideoRecord, shards: int) -> list[str]:
     return [f"{video}.{shard:05d}-of-{shards:05d}.json" for shard in range(shards)]
 
 
+def folder_receipt_name(digest: str) -> str:
+    """Return the receipt's name of a whole-split stage for this input."""
+    return f"all@{digest}.json"
+
+
 def parse_receipt_name(name: str) -> tuple[str, str]:
     """Return the quoted video and the digest in a receipt's name."""
     video, _, rest = name.rpartition("@")
@@ -67,11 +70,6 @@ def label_of(video: str) -> str:
     """Return split/id of a quoted video; of an id that was cut for its length, as far as the name tells."""
     split, _, name = video.partition("-")
     return f"{split}/{unquote(name, errors='replace')}"
-
-
-def write_receipt(folder: Path, name: str, receipt: Receipt) -> None:
-    """Write a receipt and the checksum of all that it says; the last act of making a shard."""
-    write_json(folder / name, sealed(asdict(receipt)))
 
 
 def make_receipt(

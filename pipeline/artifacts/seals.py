@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,28 +53,3 @@ def digest_folder(folder: Path) -> dict[str, str]:
     """Return file, relative to ``folder`` -> checksum, for every file below it."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
-
-
-def file_problem(folder: Path, name: str, checksum: str) -> str:
-    """Say what is found in place of ``folder``/``name``, a file with this checksum; empty if it is that file.
-
-    No symbolic link is followed: what lies behind one is not in the cache.
-    """
-    path = folder
-    for part in Path(name).parts:
-        if part in ("..", "/"):
-            return "a name that leads out of the folder"
-        path = path / part
-        try:
-            mode = path.lstat().st_mode
-        except OSError as error:
-            return "no file" if isinstance(error, FileNotFoundError) else f"nothing that can be read ({error.strerror})"
-        if stat.S_ISLNK(mode):
-            return f"a symbolic link, {path.relative_to(folder)}"
-    if not stat.S_ISREG(mode):
-        return "something that is no file"
-    try:
-        found = digest_file(path)
-    except OSError as error:
-        return f"a file that cannot be read ({error.strerror})"
-    return "" if found == checksum else f"{path.stat().st_size} bytes with checksum {found}"

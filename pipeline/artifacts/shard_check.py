@@ -1,19 +1,23 @@
 """What one receipt vouches for, compared with what lies on disk."""
 
+import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.files import safe_name
 from pipeline.artifacts.metadata import spec_on_disk
+from pipeline.artifacts.place import Place
 from pipeline.artifacts.receipts import DIGEST_CHARACTERS, Receipt
-from pipeline.artifacts.seals import SEAL, file_problem
+from pipeline.artifacts.seals import SEAL
 from pipeline.artifacts.store import Artifact
 from pipeline.artifacts.subject import Known
 from pipeline.contract import ArraySpec, Shard, Video, VideoRecord
+
+MOST_BYTES = 1 << 32  # that a shard of settings of others may unpack to: what it should hold is known from its files only
 
 Problem = tuple[str, str, str]
 """Place relative to the artifact, expected, found."""
@@ -42,9 +46,9 @@ def check_shard(
         raise ReceiptError(f"one of {', '.join(sorted(receipt.files)) or 'no files'}")
     problems = []
     for file, checksum in receipt.files.items():
-        if problem := file_problem(artifact.folder, file, checksum):
+        if problem := file_problem(artifact.place, file, checksum):
             problems.append((file, f"a file with checksum {checksum}", problem))
-        elif deep and (problem := _look_inside(artifact, file, shard, expected[file])):
+        elif deep and (problem := _look_inside(artifact, file, shard, expected[file], declared=known is not None)):
             problems.append((file, f"{shard.stop - shard.start} finite elements {expected[file].dtype}", problem))
     return problems
 
@@ -78,21 +82,24 @@ def _stand_in(receipt: Receipt) -> VideoRecord:
 def _specs_on_disk(artifact: Artifact, video: str, receipt: Receipt) -> tuple[ArraySpec, ...]:
     specs = []
     for file in receipt.files:
-        parts = Path(file).parts
+        parts = PurePosixPath(file).parts
         if parts[:2] != ("data", video) or len(parts) < 5 or ".." in parts:
             raise ReceiptError(f"one of {file}")
-        spec = spec_on_disk(artifact.folder / "data" / video / parts[2], receipt.stop)
+        spec = spec_on_disk(artifact.place, f"data/{video}/{parts[2]}", receipt.stop)
         # Damaged metadata are a finding of their own: here it is enough to find the file.
         rank = len(parts) - 4
         specs.append(spec or ArraySpec(name=parts[2], shape=(0,) * rank, dtype="", dimension_names=()))
     return tuple(specs)
 
 
-def _look_inside(artifact: Artifact, file: str, shard: Shard, spec: ArraySpec) -> str:
+def _look_inside(artifact: Artifact, file: str, shard: Shard, spec: ArraySpec, *, declared: bool) -> str:
     if not spec.dtype:
         return ""
+    size = math.prod((shard.stop - shard.start, *spec.shape[1:])) * np.dtype(spec.dtype).itemsize
+    if not declared and size > MOST_BYTES:
+        return f"{size:,} bytes of them, which is more than is unpacked on their own word"
     try:
-        values = artifact.decode(shard, spec, (artifact.folder / file).read_bytes())
+        values = artifact.decode(shard, spec, artifact.place.read(file))
     except MemoryError:
         raise
     except Exception as error:  # codecs and zarr raise whatever they stumble over
@@ -101,7 +108,7 @@ def _look_inside(artifact: Artifact, file: str, shard: Shard, spec: ArraySpec) -
     return f"{lost} values that are not finite" if lost else ""
 
 
-def check_folder(folder: Path, digest: str, content: Mapping[str, Any]) -> list[Problem]:
+def check_folder(place: Place, digest: str, content: Mapping[str, Any]) -> list[Problem]:
     """Check the files of a whole-split stage.
 
     Raises
@@ -113,6 +120,29 @@ def check_folder(folder: Path, digest: str, content: Mapping[str, Any]) -> list[
         raise ReceiptError("one without its seal")
     if content.get("digest") != digest:
         raise ReceiptError(f"one of {content.get('digest')}")
-    places = {f"data-{digest}/{file}": checksum for file, checksum in content["files"].items()}
-    found = {place: file_problem(folder, place, checksum) for place, checksum in places.items()}
-    return [(place, f"a file with checksum {places[place]}", problem) for place, problem in found.items() if problem]
+    files = {f"data-{digest}/{file}": checksum for file, checksum in content["files"].items()}
+    found = {file: file_problem(place, file, checksum) for file, checksum in files.items()}
+    return [(file, f"a file with checksum {files[file]}", problem) for file, problem in found.items() if problem]
+
+
+def is_inside(file: str) -> bool:
+    """Return whether a name that a receipt lists stays in the folder that it is relative to."""
+    return not {"..", "/"} & set(PurePosixPath(file).parts)
+
+
+def file_problem(place: Place, file: str, checksum: str) -> str:
+    """Say what is found in place of a file with this checksum; empty if it is that file.
+
+    No symbolic link is followed: what lies behind one is not in the cache.
+    """
+    if not is_inside(file):
+        return "a name that leads out of the folder"
+    if link := place.link(file):
+        return f"a symbolic link, {link}"
+    try:
+        found = place.digest(file)
+    except FileNotFoundError:
+        return "no file"
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror or error})"
+    return "" if found == checksum else f"other bytes, with checksum {found}"

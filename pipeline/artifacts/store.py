@@ -1,4 +1,4 @@
-"""One artifact on disk: a Zarr v3 group with an array per video and name, receipts, and a manifest.
+"""One artifact: a Zarr v3 group with an array per video and name, receipts, and a manifest.
 
     <stage>-<key>/manifest.json
                   receipts/<split>-<video>@<digest>.<shard>-of-<shards>.json
@@ -10,7 +10,6 @@ does not exist, whatever lies on disk.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from glob import escape
 from pathlib import Path
@@ -19,15 +18,16 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from pipeline.artifacts.files import write_atomically, write_json
+from pipeline.artifacts.bounded import BoundedZstd, require_layout
 from pipeline.artifacts.keys import digest_bytes
+from pipeline.artifacts.place import LocalPlace, Place
 from pipeline.artifacts.receipts import receipt_name, video_name
 from pipeline.artifacts.seals import sealed
 from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
+from pipeline.files import json_bytes
 
 StoredFiles = dict[str, Any]
 """Path in a store -> Zarr's buffer of bytes."""
@@ -46,64 +46,75 @@ class DamagedShardError(OSError):
 class Artifact:
     """What one stage left behind under one key."""
 
-    def __init__(self, folder: Path, *, stage: str, key: str, shard_frames: int, made_by: str = "") -> None:
-        self.folder = folder
+    def __init__(self, place: Place, *, stage: str, key: str, shard_frames: int, made_by: str = "") -> None:
+        self.place = place
         self.made_by = made_by or stage  # the command that makes it, for messages
         self.stage = stage
         self.key = key
         self.shard_frames = shard_frames
-        self.receipts_folder = folder / "receipts"
-        self._opened: dict[Path, zarr.Array[Any]] = {}  # opening costs a millisecond, and clips are read one by one
+        self._opened: dict[str, zarr.Array[Any]] = {}  # opening costs a millisecond, and clips are read one by one
+        self._seen: set[str] = set()  # receipts that were there when a reader asked for them
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and below the dataset: stage and key."""
+        return self.place.name
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies on this machine; a TypeError where it does not."""
+        if not isinstance(self.place, LocalPlace):
+            raise TypeError(f"{self.place}: expected a cache on this machine")
+        return self.place.path
+
+    @property
+    def receipts_folder(self) -> Path:
+        """The folder of receipts on this machine."""
+        return self.folder / "receipts"
 
     def receipts(self) -> set[str]:
         """Return the names of all receipts: one listing, nothing opened."""
-        try:
-            with os.scandir(self.receipts_folder) as entries:
-                return {entry.name for entry in entries if entry.name.endswith(".json")}
-        except FileNotFoundError:
-            return set()
+        return {name for name in self.place.names("receipts") if name.endswith(".json")}
 
     def has_receipt(self, name: str) -> bool:
         """Say whether there is a receipt of this name now, whatever was listed before."""
-        return (self.receipts_folder / name).exists()
+        return self.place.is_file(f"receipts/{name}")
 
     def read_receipt(self, name: str) -> dict[str, Any] | None:
         """Return what a receipt says, unchecked; None where it is missing or damaged."""
-        try:
-            content = json.loads((self.receipts_folder / name).read_bytes())
-        except (OSError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
+        return self._read_json(f"receipts/{name}")
 
     def write_receipt(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a receipt and the checksum of all that it says: the last act of making what it stands for."""
-        write_json(self.receipts_folder / name, sealed(content))
+        self.place.write(f"receipts/{name}", json_bytes(sealed(content)))
 
     def remove_receipt(self, name: str) -> None:
         """Remove a receipt if it is there, so that what it stands for counts as never made."""
-        (self.receipts_folder / name).unlink(missing_ok=True)
+        self._seen.discard(name)
+        self.place.remove(f"receipts/{name}")
 
-    def manifest(self) -> dict[str, Any] | None:
-        """Return the manifest, or None where the artifact was never begun or the manifest is damaged."""
+    def _read_json(self, file: str) -> dict[str, Any] | None:
         try:
-            content = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+            content = json.loads(self.place.read(file))
         except (OSError, ValueError):
             return None
         return content if isinstance(content, dict) else None
 
+    def manifest(self) -> dict[str, Any] | None:
+        """Return the manifest, or None where the artifact was never begun or the manifest is damaged."""
+        return self._read_json("manifest.json")
+
     def begin(self, manifest: Mapping[str, Any]) -> None:
-        """Create the artifact's folders; a manifest that is already there is kept.
+        """Create the artifact; a manifest that is already there is kept.
 
         Raises
         ------
         OSError
-            They cannot be written, or one of them is a symbolic link.
+            It cannot be written, or one of its folders is a symbolic link.
         """
-        for folder in (self.folder.parent, self.folder, self.receipts_folder):
-            _refuse_link(folder)
-        self.receipts_folder.mkdir(parents=True, exist_ok=True)
+        self.place.make("receipts")
         if self.manifest() is None:
-            write_json(self.folder / "manifest.json", dict(manifest))
+            self.place.write("manifest.json", json_bytes(dict(manifest)))
 
     def shards(self, record: VideoRecord, length: int) -> list[Shard]:
         """Return the shards that ``length`` elements of a video are cut into."""
@@ -115,13 +126,16 @@ class Artifact:
 
     def prepare(self, record: VideoRecord, specs: tuple[ArraySpec, ...]) -> None:
         """Write the metadata of the arrays of one video, unless they are there and whole. No shard is touched."""
+        video = video_name(record)
         for spec in specs:
-            path = self._array_path(record, spec.name)
-            for folder in (self.folder / "data", path.parent, path, path / "c"):
-                _refuse_link(folder)
-            _write_metadata(path, self._new_array(spec)[1])
-            for folder in (path.parent, self.folder / "data"):
-                _write_metadata(folder, _group_files())
+            self.place.make(f"data/{video}/{spec.name}/c")
+        for file, content in self.metadata(video, specs).items():
+            try:
+                whole = self.place.read(file) == content
+            except FileNotFoundError:
+                whole = False
+            if not whole:
+                self.place.write(file, content)
 
     def _new_array(self, spec: ArraySpec) -> tuple["zarr.Array[Any]", StoredFiles]:
         """Return an array in memory and the files that it consists of, so far its metadata."""
@@ -134,7 +148,7 @@ class Artifact:
             chunks=(1 if row_bytes >= SMALL_ROW_BYTES else self.shard_frames, *row_shape),
             shards=(self.shard_frames, *row_shape),
             dtype=spec.dtype,
-            compressors=ZstdCodec(level=1, checksum=True),
+            compressors=BoundedZstd(level=1, checksum=True),
             fill_value=np.nan if np.dtype(spec.dtype).kind == "f" else 0,
             dimension_names=spec.dimension_names,
             attributes={"units": spec.units, "description": spec.description},
@@ -184,63 +198,57 @@ class Artifact:
             values = arrays[spec.name]
             _check_values(self.stage, shard, spec, values)
             data = self._encode(shard, spec, values)
-            file = self._array_path(shard.record, spec.name).joinpath(*_shard_parts(shard.index, len(spec.shape)))
-            write_atomically(file, data)  # on disk when this returns: the receipt must not overtake what it vouches for
-            checksums[str(file.relative_to(self.folder))] = digest_bytes(data)
+            (file,) = self.shard_files(shard, (spec,))
+            self.place.write(file, data)  # it is there when this returns: no receipt overtakes what it vouches for
+            checksums[file] = digest_bytes(data)
         return checksums
 
-    def read(self, record: VideoRecord, name: str, length: int, start: int, stop: int) -> Array:
-        """Return elements ``start`` to ``stop`` along time of one array.
+    def read(self, record: VideoRecord, spec: ArraySpec, start: int, stop: int) -> Array:
+        """Return elements ``start`` to ``stop`` along time of one array, which is as ``spec`` declares it.
 
         Raises
         ------
         MissingShardError
             A shard in that range has no receipt.
         DamagedShardError
-            A shard's file is missing or its bytes fail the checksum of the codec.
+            A shard's file is missing, its bytes fail the checksum of the codec, or the metadata declare another array.
         """
+        length = spec.shape[0]
         if not 0 <= start <= stop <= length:
-            raise IndexError(f"{self.stage}/{name} of {record.id}: asked for {start}:{stop}, has {length} elements")
-        path = self._array_path(record, name)
+            raise IndexError(f"{self.stage}/{spec.name} of {record.id}: asked for {start}:{stop}, has {length} elements")
+        folder = f"data/{video_name(record)}/{spec.name}"
         shards = self.shards(record, length)[start // self.shard_frames : -(-stop // self.shard_frames)]
         for shard in shards:
             self._require_receipt(shard, length)
         try:
-            array = self._open(path)
+            array = self._open(folder, spec)
             for shard in shards:
-                _require_file(path.joinpath(*_shard_parts(shard.index, array.ndim)))
+                self.place.require("/".join((folder, *_shard_parts(shard.index, array.ndim))))
             return np.asarray(array[start:stop])
         except MemoryError:
             raise
         except Exception as error:  # codecs and zarr raise whatever they stumble over
             raise DamagedShardError(
-                f"{path}: elements {start}:{stop} have a receipt but cannot be read ({type(error).__name__}: {error}); "
-                f"run: stpa {self.made_by} --force --videos {quote(escape(record.id))}"
+                f"{self.place / folder}: elements {start}:{stop} have a receipt but cannot be read "
+                f"({type(error).__name__}: {error}); run: stpa {self.made_by} --force --videos {quote(escape(record.id))}"
             ) from error
 
-    def _open(self, path: Path) -> "zarr.Array[Any]":
-        if path not in self._opened:
-            self._opened[path] = zarr.open_array(path, mode="r")
-        return self._opened[path]
+    def _open(self, folder: str, spec: ArraySpec) -> "zarr.Array[Any]":
+        if folder not in self._opened:
+            array = self.place.array(folder)
+            require_layout(array, self._new_array(spec)[0])
+            self._opened[folder] = array
+        return self._opened[folder]
 
     def _require_receipt(self, shard: Shard, length: int) -> None:
         total = -(-length // self.shard_frames)
-        if not (self.receipts_folder / receipt_name(shard.record, shard.index, total)).exists():
-            raise MissingShardError(
-                f"{self.folder.name}: shard {shard.index + 1} of {total} of {shard.record.split} video {shard.record.id} "
-                f"was never completed; run: stpa {self.made_by}"
-            )
-
-    def _array_path(self, record: VideoRecord, name: str) -> Path:
-        return self.folder / "data" / video_name(record) / name
-
-
-def _refuse_link(folder: Path) -> None:
-    """Nothing is written behind a link: a name that somebody else put there must not lead out of the cache."""
-    if folder.is_symlink():
-        raise OSError(
-            f"{folder}: expected a folder of the cache, found a symbolic link to {folder.readlink()}; remove it (to keep "
-            "artifacts elsewhere, set run.cache)"
+        name = receipt_name(shard.record, shard.index, total)
+        if name in self._seen or self.has_receipt(name):
+            self._seen.add(name)
+            return
+        raise MissingShardError(
+            f"{self.name}: shard {shard.index + 1} of {total} of {shard.record.split} video {shard.record.id} "
+            f"was never completed; run: stpa {self.made_by}"
         )
 
 
@@ -248,13 +256,6 @@ def _group_files() -> StoredFiles:
     files: StoredFiles = {}
     zarr.create_group(MemoryStore(files))
     return files
-
-
-def _write_metadata(folder: Path, files: StoredFiles) -> None:
-    """Put zarr.json in place whole, also where a damaged one lies."""
-    file, data = folder / "zarr.json", bytes(files["zarr.json"].to_bytes())
-    if not file.is_file() or file.read_bytes() != data:
-        write_atomically(file, data)
 
 
 def _shard_parts(index: int, ndim: int) -> list[str]:
@@ -274,13 +275,3 @@ def _check_values(stage: str, shard: Shard, spec: ArraySpec, values: Array) -> N
             f"{stage}/{spec.name} of {shard.record.id}, elements {shard.start}:{shard.stop}: expected finite values, "
             f"the worker returned {int((~np.isfinite(values)).sum())} that are not"
         )
-
-
-def _require_file(file: Path) -> None:
-    """Zarr takes a shard without a file, or with an empty one, for one of fill values."""
-    try:
-        size = file.stat().st_size
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file} is gone") from None
-    if size == 0:
-        raise EOFError(f"{file} is empty")

@@ -1,12 +1,11 @@
 """Files in an artifact that nothing vouches for: judged by their names alone."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.place import Place
 from pipeline.artifacts.receipts import FOLDER_RECEIPT, SHARD_RECEIPT
 from pipeline.artifacts.seals import seal_problem
 from pipeline.artifacts.subject import Subject
@@ -18,29 +17,26 @@ ARRAY_FILE = re.compile(r"data/(?P<video>[^/]+)/(?:(?P<array>[^/]+)/)?zarr\.json
 
 def find_strays(subject: Subject, receipts: set[str]) -> Iterator[tuple[str, str]]:
     """Return place and nature of what does not belong to an artifact; of a folder of which nothing does, its name only."""
-    return _walk(subject.artifact.folder, "", _Belonging(subject, receipts))
-
-
-def _walk(folder: Path, below: str, belongs: "_Belonging") -> Iterator[tuple[str, str]]:
-    """Never goes into links, nor into folders that are strays themselves."""
-    try:
-        with os.scandir(folder / below) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except FileNotFoundError:  # removed or renamed by a run since its parent was listed
-        return
-    for entry in entries:
-        place = below + entry.name
-        if entry.is_symlink():
-            yield place, "a symbolic link"
-        elif entry.name.startswith(PARTIAL):
-            yield place, "what an interrupted run left"
-        elif entry.is_dir():
-            if not below and not belongs.has_folder(entry.name):
-                yield place, "a folder that no receipt vouches for"
-            else:
-                yield from _walk(folder, f"{place}/", belongs)
-        elif not belongs(place):
-            yield place, "a shard without its receipt" if SHARD_FILE.fullmatch(place) else "a file that nothing vouches for"
+    belongs = _Belonging(subject, receipts)
+    told = "\0"
+    for entry in subject.artifact.place.tree():
+        if entry.name.startswith(told):
+            continue
+        parts = entry.name.split("/")
+        partial = next((i for i, part in enumerate(parts) if part.startswith(PARTIAL)), None)
+        within = len(parts) > 1 or entry.kind == "folder"
+        if entry.kind == "link":
+            yield entry.name, "a symbolic link"
+        elif partial is not None:
+            stray = "/".join(parts[: partial + 1])
+            told = f"{stray}/"
+            yield stray, "what an interrupted run left"
+        elif within and not belongs.has_folder(parts[0]):
+            told = f"{parts[0]}/"
+            yield parts[0], "a folder that no receipt vouches for"
+        elif entry.kind == "file" and not belongs(entry.name):
+            shard = SHARD_FILE.fullmatch(entry.name)
+            yield entry.name, "a shard without its receipt" if shard else "a file that nothing vouches for"
 
 
 class _Belonging:
@@ -51,7 +47,7 @@ class _Belonging:
         self._shards = {(match["video"], int(match["index"])) for match in matches}
         self._names = {match["video"] for match in matches} | set(subject.videos)
         digests = [match["digest"] for match in map(FOLDER_RECEIPT.fullmatch, receipts) if match]
-        self._folders = {digest: _listed(subject.artifact.receipts_folder / f"all@{digest}.json") for digest in digests}
+        self._folders = {digest: _listed(subject.artifact.place, f"receipts/all@{digest}.json") for digest in digests}
 
     def has_folder(self, name: str) -> bool:
         """Return whether a folder right below the artifact may be there."""
@@ -78,10 +74,10 @@ class _Belonging:
         return any(spec.name == match["array"] and rank in (None, len(spec.shape)) for spec in known.specs)
 
 
-def _listed(receipt: Path) -> set[str] | None:
+def _listed(place: Place, receipt: str) -> set[str] | None:
     """Return the files in the receipt of a whole-split stage; None where it does not say, or is not to be believed."""
     try:
-        data = receipt.read_bytes()
+        data = place.read(receipt)
         files: Any = None if seal_problem(data) else json.loads(data).get("files")
     except OSError:
         return None

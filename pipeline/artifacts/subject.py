@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.place import Place
 from pipeline.artifacts.receipts import video_name
 from pipeline.artifacts.store import Artifact
 from pipeline.artifacts.workspace import Workspace
@@ -35,17 +35,17 @@ def subject_of(workspace: Workspace, name: str) -> Subject:
     """Return the artifact of a stage under the present configuration."""
     stage, artifact = workspace.stages[name], workspace.artifact(name)
     videos = {}
-    if isinstance(stage, ShardStage) and artifact.folder.is_dir():
+    if isinstance(stage, ShardStage) and artifact.place.is_folder():
         for record in workspace.records_of(name):
             videos[video_name(record)] = Known(record=record, length=stage.length(record), specs=stage.arrays(record))
     return Subject(artifact=artifact, declared=workspace.declared(name), videos=videos)
 
 
-def other_subject(folder: Path) -> Subject:
+def other_subject(place: Place) -> Subject:
     """Return an artifact of which nothing is known but what lies in its folder."""
-    stage, _, key = folder.name.rpartition("-")
-    manifest = Artifact(folder, stage=stage, key=key, shard_frames=1).manifest() or {}
+    stage, _, key = place.name.rpartition("-")
+    manifest = Artifact(place, stage=stage, key=key, shard_frames=1).manifest() or {}
     settings = manifest.get("settings")
     frames = settings.get("shard_frames", 1) if isinstance(settings, dict) else 1
     frames = frames if isinstance(frames, int) and frames > 0 else 1
-    return Subject(artifact=Artifact(folder, stage=stage, key=key, shard_frames=frames))
+    return Subject(artifact=Artifact(place, stage=stage, key=key, shard_frames=frames))

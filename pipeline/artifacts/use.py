@@ -2,7 +2,8 @@
 
 A run holds a shared lock on the artifact it writes and on those it reads; what removes files takes the lock alone, or
 leaves the artifact as it is. The lock is a file beside the artifact (``.locks/<stage>-<key>``), so that it outlives the
-folder, and its date says when the artifact was last used.
+folder, and its date says when the artifact was last used. An object store has no locks: nobody is seen there, and what
+removes files goes by their age instead.
 
 1. Open the lock file, making it where there is none.
 2. Lock it: shared and waiting (a run), or alone and not waiting (whoever removes).
@@ -15,20 +16,26 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from pipeline.artifacts.place import LocalPlace, Place
+
 LOCKS = ".locks"
 
 
-def lock_file(artifact: Path) -> Path:
-    """Return the lock file of an artifact's folder."""
-    return artifact.parent / LOCKS / artifact.name
+def lock_file(artifact: Place | Path) -> Path | None:
+    """Return the lock file of an artifact; None where there are no locks."""
+    if isinstance(artifact, LocalPlace):
+        artifact = artifact.path
+    return artifact.parent / LOCKS / artifact.name if isinstance(artifact, Path) else None
 
 
 @contextmanager
-def in_use(artifacts: Iterable[Path]) -> Iterator[None]:
+def in_use(artifacts: Iterable[Place | Path]) -> Iterator[None]:
     """Keep others from removing these artifacts, made or not, and remember that they were used now."""
     with ExitStack() as stack:
-        for artifact in artifacts:
-            handle = _lock(lock_file(artifact), fcntl.LOCK_SH)
+        for file in map(lock_file, artifacts):
+            if file is None:
+                continue
+            handle = _lock(file, fcntl.LOCK_SH)
             stack.callback(os.close, handle)
             with suppress(OSError):  # of another user: the lock counts, its date does not
                 os.utime(handle)
@@ -36,10 +43,14 @@ def in_use(artifacts: Iterable[Path]) -> Iterator[None]:
 
 
 @contextmanager
-def alone(artifact: Path) -> Iterator[bool]:
-    """Say whether nobody uses the artifact, and keep it so for the time of the block."""
+def alone(artifact: Place | Path) -> Iterator[bool]:
+    """Say whether nobody is seen to use the artifact, and keep it so for the time of the block."""
+    file = lock_file(artifact)
+    if file is None:
+        yield True
+        return
     try:
-        handle = _lock(lock_file(artifact), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         yield False
         return
@@ -49,11 +60,14 @@ def alone(artifact: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def used_now(artifact: Path) -> bool:
-    """Return whether a run has its hands on the artifact; writes nothing, not even the lock file."""
+def used_now(artifact: Place | Path) -> bool:
+    """Return whether a run is seen to have its hands on the artifact; writes nothing, not even the lock file."""
+    file = lock_file(artifact)
     try:
-        handle = os.open(lock_file(artifact), os.O_RDONLY)
+        handle = None if file is None else os.open(file, os.O_RDONLY)
     except FileNotFoundError:
+        return False
+    if handle is None:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,10 +78,11 @@ def used_now(artifact: Path) -> bool:
     return False
 
 
-def last_used(artifact: Path) -> float | None:
+def last_used(artifact: Place | Path) -> float | None:
     """Return when a run last used the artifact, in seconds since 1970; None where that was not recorded."""
+    file = lock_file(artifact)
     try:
-        return lock_file(artifact).stat().st_mtime
+        return None if file is None else file.stat().st_mtime
     except OSError:
         return None
 

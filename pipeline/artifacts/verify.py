@@ -73,7 +73,7 @@ def verify(
     """
     receipts = sorted(subject.artifact.receipts())
     verdict = Verdict(subject=subject, checked=len(receipts))
-    if not subject.artifact.folder.is_dir():
+    if not subject.artifact.place.is_folder():
         return verdict
     verdict.findings += _check_manifest(subject)
     if verdict.findings and subject.declared is None:
@@ -103,10 +103,10 @@ def find_unvouched(subject: Subject) -> list[Finding]:
 def _check_manifest(subject: Subject) -> Iterator[Finding]:
     artifact = subject.artifact
     try:
-        data = (artifact.folder / "manifest.json").read_bytes()
+        data = artifact.place.read("manifest.json")
         problem = seal_problem(data) or _key_problem(artifact, json.loads(data))
     except OSError as error:
-        problem = f"no file that can be read ({error.strerror})"
+        problem = f"no file that can be read ({error.strerror or error})"
     if problem:
         content = None if subject.declared is None else json_bytes(dict(subject.declared))
         expected = f"settings whose hash is {artifact.key}"
@@ -122,10 +122,9 @@ def _key_problem(artifact: Artifact, manifest: Mapping[str, Any]) -> str:
 
 def _check_receipt(subject: Subject, name: str, deep: bool) -> list[Finding]:
     """Check a receipt and everything that it vouches for."""
-    folder = subject.artifact.folder
     place, expected = f"receipts/{name}", "a receipt as it was written, of what its name says"
     try:
-        data = (folder / place).read_bytes()
+        data = subject.artifact.place.read(place)
         if problem := seal_problem(data):
             raise ReceiptError(problem)
         content = json.loads(data)
@@ -133,14 +132,14 @@ def _check_receipt(subject: Subject, name: str, deep: bool) -> list[Finding]:
             if not isinstance(content.get("files"), dict):
                 found = "a receipt of an earlier version, without checksums; --force makes it again, with them"
                 return [Finding(kind="unchecked", place=place, expected="checksums of files", found=found)]
-            problems = check_folder(folder, match["digest"], content)
+            problems = check_folder(subject.artifact.place, match["digest"], content)
         elif match := SHARD_RECEIPT.fullmatch(name):
             known = subject.videos.get(match["video"])
             problems = check_shard(subject.artifact, match, content, known, deep)
         else:
             raise ReceiptError("another name than any receipt has")
     except OSError as error:
-        return [_damage(name, place, expected, f"nothing that can be read ({error.strerror})")]
+        return [_damage(name, place, expected, f"nothing that can be read ({error.strerror or error})")]
     except ReceiptError as error:
         return [_damage(name, place, expected, str(error))]
     return [_damage(name, *problem) for problem in problems]

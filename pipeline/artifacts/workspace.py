@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.keys import artifact_key, digest_inputs
+from pipeline.artifacts.place import LocalPlace, Place, open_place
 from pipeline.artifacts.store import Artifact
 from pipeline.config import Config
 from pipeline.contract import FolderStage, ShardStage, Stage, VideoRecord
@@ -41,10 +42,17 @@ class Workspace:
         self._keys: dict[str, str] = {}
         self._artifacts: dict[str, Artifact] = {}
 
+    @cached_property
+    def place(self) -> Place:
+        """Where the artifacts of this dataset lie: below the cache."""
+        return open_place(self.config.run.cache) / self.config.dataset.name
+
     @property
     def folder(self) -> Path:
-        """The folder of this dataset below the cache."""
-        return self.config.run.cache / self.config.dataset.name
+        """The folder of this dataset, where the cache is one of this machine; a TypeError where it is not."""
+        if not isinstance(self.place, LocalPlace):
+            raise TypeError(f"{self.place}: expected a cache on this machine")
+        return self.place.path
 
     def key(self, name: str) -> str:
         """Return the key of a stage's artifact under these settings."""
@@ -69,7 +77,7 @@ class Workspace:
         """Return the artifact of a stage, made or not."""
         if name not in self._artifacts:
             self._artifacts[name] = Artifact(
-                self.folder / self._name(name),
+                self.place / self._name(name),
                 stage=name,
                 key=self.key(name),
                 shard_frames=self.config.run.shard_frames,
@@ -77,17 +85,18 @@ class Workspace:
             )
         return self._artifacts[name]
 
-    def others(self, name: str) -> list[Path]:
-        """Return the folders of the same stage under other keys, the one to which most lately something was added first."""
-        found = [path for path in self._folders if path.name.rpartition("-")[0] == name and path.name != self._name(name)]
-        return sorted(found, key=_changed_at, reverse=True)
+    def others(self, name: str) -> list[Place]:
+        """Return the places of the same stage under other keys, the one to which most lately something was added first."""
+        names = [other for other in self._names if other.rpartition("-")[0] == name and other != self._name(name)]
+        places = [place for place in map(self.place.__truediv__, names) if place.is_folder()]
+        return sorted(places, key=lambda place: place.modified("receipts") or place.modified(), reverse=True)
 
     def _name(self, name: str) -> str:
         return f"{name}-{self.key(name)}"
 
     @cached_property
-    def _folders(self) -> list[Path]:
-        return [path for path in self.folder.iterdir() if path.is_dir()] if self.folder.is_dir() else []
+    def _names(self) -> list[str]:
+        return self.place.names()
 
     def records_of(self, name: str) -> tuple[VideoRecord, ...]:
         """Return the videos that a stage covers."""
@@ -124,8 +133,3 @@ class Workspace:
                 wanted.add(upstream)
                 waiting.extend(self.stages[upstream].upstream)
         return [stage for stage in self.stages if stage in wanted]
-
-
-def _changed_at(folder: Path) -> int:
-    receipts = folder / "receipts"
-    return (receipts if receipts.is_dir() else folder).stat().st_mtime_ns

@@ -1,17 +1,15 @@
 """What workers read: upstream artifacts by stage and name, never by path."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.artifacts.plan import folder_receipt_name, make_plan
-from pipeline.artifacts.shard_check import check_folder
-from pipeline.artifacts.store import Artifact, DamagedShardError, MissingShardError
+from pipeline.artifacts.folders import open_folder
+from pipeline.artifacts.plan import make_plan
+from pipeline.artifacts.store import MissingShardError
 from pipeline.artifacts.workspace import Workspace
 from pipeline.config import Config
-from pipeline.contract import Array, FolderStage, Labels, ShardStage, Split, Stage, VideoRecord
+from pipeline.contract import Array, ArraySpec, FolderStage, Labels, ShardStage, Split, Stage, VideoRecord
 
-_REMEDY = "run: stpa verify --repair"
 LabelReader = Callable[[VideoRecord], Labels | None]
 
 
@@ -21,7 +19,8 @@ class StoredInputs:
     def __init__(self, workspace: Workspace, labels: LabelReader | None = None) -> None:
         self._workspace = workspace
         self._labels = labels
-        self._checked: set[str] = set()  # whole-split stages
+        self._folders: dict[str, Path] = {}  # of whole-split stages
+        self._specs: dict[tuple[str, VideoRecord], tuple[ArraySpec, ...]] = {}
 
     def __reduce__(self) -> tuple[Callable[..., "StoredInputs"], tuple[object, ...]]:
         """For processes that read on their own (the loaders of the training): they open everything anew, without labels."""
@@ -43,8 +42,10 @@ class StoredInputs:
         source = self._workspace.stages[stage]
         if not isinstance(source, ShardStage):
             raise TypeError(f"{stage}: expected a stage that writes arrays, found {type(source).__name__}")
-        length = source.length(record)
-        return self._workspace.artifact(stage).read(record, name, length, start, length if stop is None else stop)
+        if (stage, record) not in self._specs:
+            self._specs[stage, record] = source.arrays(record)
+        spec = next(spec for spec in self._specs[stage, record] if spec.name == name)
+        return self._workspace.artifact(stage).read(record, spec, start, spec.shape[0] if stop is None else stop)
 
     def labels(self, record: VideoRecord) -> Labels | None:
         """Return the ground truth of a test video, or None where there is none."""
@@ -61,21 +62,9 @@ class StoredInputs:
         source = self._workspace.stages[stage]
         if not isinstance(source, FolderStage) or not make_plan(self._workspace, stage).complete:
             raise MissingShardError(f"{stage}: expected a complete artifact, found none; run: stpa {source.made_by}")
-        artifact, digest = self._workspace.artifact(stage), self._workspace.input_digest(source)
-        if stage not in self._checked:
-            self._check(artifact, digest)
-            self._checked.add(stage)
-        return artifact.folder / f"data-{digest}"
-
-    @staticmethod
-    def _check(artifact: Artifact, digest: str) -> None:
-        try:
-            content = json.loads((artifact.receipts_folder / folder_receipt_name(digest)).read_bytes())
-            problems = check_folder(artifact.folder, digest, content) if content.get("files") is not None else []
-        except (ValueError, AttributeError) as error:  # not JSON, or of something else
-            raise DamagedShardError(f"{artifact.folder}: receipt of {digest}: {error}; {_REMEDY}") from error
-        for place, expected, found in problems:
-            raise DamagedShardError(f"{artifact.folder / place}: expected {expected}, found {found}; {_REMEDY}")
+        if stage not in self._folders:
+            self._folders[stage] = open_folder(self._workspace.artifact(stage), self._workspace.input_digest(source))
+        return self._folders[stage]
 
 
 def _reopen(config: Config, stages: list[type[Stage]], records: tuple[VideoRecord, ...]) -> StoredInputs:

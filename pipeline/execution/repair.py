@@ -1,18 +1,15 @@
 """What ``stpa verify --repair`` does: untrue receipts and strays go, and what they stood for is made again."""
 
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 
-from pipeline.artifacts.plan import Plan, folder_receipt_name, make_plan
-from pipeline.artifacts.receipts import receipt_names
+from pipeline.artifacts.plan import Plan, make_plan
+from pipeline.artifacts.receipts import folder_receipt_name, receipt_names
 from pipeline.artifacts.use import alone, in_use
 from pipeline.artifacts.verify import Finding, Verdict, find_unvouched
 from pipeline.artifacts.workspace import Workspace
 from pipeline.contract import FolderStage, Report, Shard, ShardStage
 from pipeline.execution.inputs import LabelReader
 from pipeline.execution.runner import Outcome, run_folder, run_shards
-from pipeline.files import write_atomically
 
 
 def clean(verdict: Verdict) -> list[Finding] | None:
@@ -23,30 +20,24 @@ def clean(verdict: Verdict) -> list[Finding] | None:
     touched: what it was put there for is not known. None means that a run uses the artifact: it is left as it is.
     """
     artifact = verdict.subject.artifact
-    with alone(artifact.folder) as free:
+    place = artifact.place
+    with alone(place) as free:
         if not free:
             return None
         for receipt in {name for finding in verdict.wrong if finding.kind == "damaged" for name in finding.receipts}:
-            (artifact.receipts_folder / receipt).unlink(missing_ok=True)
+            artifact.remove_receipt(receipt)
         still = {finding.place for finding in find_unvouched(verdict.subject) if finding.kind == "stray"}
         left = []
         for finding in verdict.wrong:
-            path = artifact.folder / finding.place
-            if finding.content is not None and not path.is_symlink():
-                write_atomically(path, finding.content)
-            elif finding.kind == "stray" and not path.is_symlink():
+            link = place.link(finding.place) == finding.place
+            if finding.content is not None and not link:
+                place.write(finding.place, finding.content)
+            elif finding.kind == "stray" and not link:
                 if finding.place in still:
-                    _remove(path)
+                    place.remove(finding.place)
             elif not finding.receipts:
                 left.append(finding)
     return left
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def remake(
@@ -71,7 +62,7 @@ def remake(
     if (stage.costly and not upstream) or not _readable(workspace, name, plan, shards):
         return None
     stage.check()
-    with in_use(workspace.artifact(used).folder for used in (name, *stage.upstream)):
+    with in_use(workspace.artifact(used).place for used in (name, *stage.upstream)):
         return run_folder(workspace, plan, labels, report) if whole else run_shards(workspace, plan, shards, report)
 
 

@@ -11,25 +11,21 @@ import importlib.metadata
 import multiprocessing
 import os
 import platform
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.aside import aside_of, remove_scratch
-from pipeline.artifacts.files import write_json
-from pipeline.artifacts.plan import Plan, folder_receipt_name, make_plan
-from pipeline.artifacts.receipts import make_receipt, receipt_name, write_receipt
-from pipeline.artifacts.seals import digest_folder, sealed
+from pipeline.artifacts.folders import commit_folder, new_folder
+from pipeline.artifacts.plan import Plan, make_plan
+from pipeline.artifacts.receipts import folder_receipt_name, make_receipt, receipt_name
 from pipeline.artifacts.workspace import Workspace
 from pipeline.config import Config
 from pipeline.contract import FolderStage, Report, ResumableStage, Shard, ShardStage, ShardWorker, Stage, VideoRecord
@@ -96,9 +92,8 @@ def run_folder(workspace: Workspace, plan: Plan, labels: LabelReader | None, rep
     artifact.begin(workspace.declared(plan.stage))
     digest = workspace.input_digest(stage)
     aside = aside_of(workspace.config, f"{plan.stage}-{artifact.key}", digest)
-    side = Path(tempfile.mkdtemp(dir=artifact.folder, prefix=".partial-"))
     start = time.perf_counter()
-    try:
+    with new_folder(artifact) as side:
         inputs = StoredInputs(workspace, labels)
         if isinstance(stage, ResumableStage):
             stage.resume(inputs, side, report, aside)
@@ -106,46 +101,28 @@ def run_folder(workspace: Workspace, plan: Plan, labels: LabelReader | None, rep
             stage.run(inputs, side, report)
         if ranks.rank():  # the first process writes what all of them made
             return Outcome(stage=plan.stage)
-        _flush(side)
-        files = digest_folder(side)
-        final = artifact.folder / f"data-{digest}"
-        shutil.rmtree(final, ignore_errors=True)  # it has no receipt, or was to be made again
-        side.chmod(0o755)
-        side.replace(final)
-    finally:
-        shutil.rmtree(side, ignore_errors=True)
-    seconds = round(time.perf_counter() - start, 3)
-    receipt = {
-        "stage": plan.stage,
-        "digest": digest,
-        "inputs": workspace.inputs_of(stage),
-        "seconds": seconds,
-        "files": files,
-        "provenance": provenance(),
-    }
-    write_json(artifact.receipts_folder / folder_receipt_name(digest), sealed(receipt))
+        receipt = {
+            "stage": plan.stage,
+            "digest": digest,
+            "inputs": workspace.inputs_of(stage),
+            "seconds": round(time.perf_counter() - start, 3),
+            "provenance": provenance(),
+        }
+        commit_folder(artifact, digest, side, receipt)
     remove_scratch(aside.scratch)
     return Outcome(stage=plan.stage, made=1)
-
-
-def _flush(folder: Path) -> None:
-    """Force files to disk before a receipt says that they are there."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
 
 
 def forget(workspace: Workspace, name: str, records: Iterable[VideoRecord]) -> None:
     """Delete the receipts of these videos, so that their shards are made again (``--force``)."""
     artifact, stage = workspace.artifact(name), workspace.stages[name]
     if isinstance(stage, FolderStage):
-        (artifact.receipts_folder / folder_receipt_name(workspace.input_digest(stage))).unlink(missing_ok=True)
+        artifact.remove_receipt(folder_receipt_name(workspace.input_digest(stage)))
     elif isinstance(stage, ShardStage):
         for record in records:
             pieces = artifact.shards(record, stage.length(record))
             for piece in pieces:
-                (artifact.receipts_folder / receipt_name(record, piece.index, len(pieces))).unlink(missing_ok=True)
+                artifact.remove_receipt(receipt_name(record, piece.index, len(pieces)))
 
 
 Result = tuple[Shard, str | None]
@@ -183,7 +160,7 @@ def _make_shard(
     total = len(artifact.shards(shard.record, stage.length(shard.record)))
     told = {**recorded, **stage.provenance()}
     receipt = make_receipt(shard, seconds=seconds, files=files, provenance=told)
-    write_receipt(artifact.receipts_folder, receipt_name(shard.record, shard.index, total), receipt)
+    artifact.write_receipt(receipt_name(shard.record, shard.index, total), asdict(receipt))
     return None
 
 

@@ -24,7 +24,7 @@ def provenance(workspace: Workspace, evaluation: Evaluation) -> Markup:
         ("Labels", _some(metrics["labels"]) if metrics["labels"] else "none"),
         ("Fusion weights", "; ".join(_weights(name, metrics["protocols"][name]) for name in evaluation.protocols)),
     ]
-    keys = [workspace.artifact(name).folder.name for name in workspace.stages]
+    keys = [workspace.artifact(name).name for name in workspace.stages]
     settings = {name: stage.settings() for name, stage in workspace.stages.items()}
     return join(
         _rules(evaluation),

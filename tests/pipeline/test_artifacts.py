@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,15 +15,15 @@ from hypothesis import strategies as st
 
 from pipeline.artifacts.files import LONGEST_NAME, safe_name
 from pipeline.artifacts.keys import artifact_key, digest_inputs
-from pipeline.artifacts.plan import Plan, folder_receipt_name, make_plan
+from pipeline.artifacts.plan import Plan, make_plan
 from pipeline.artifacts.reasons import differences, setting_name
 from pipeline.artifacts.receipts import (
+    folder_receipt_name,
     make_receipt,
     parse_receipt_name,
     receipt_name,
     receipt_names,
     video_name,
-    write_receipt,
 )
 from pipeline.artifacts.store import DamagedShardError, MissingShardError
 from pipeline.artifacts.workspace import Workspace
@@ -83,6 +84,10 @@ def record(name: str = "01", digest: str = "a" * 32, frames: int = 40, split: Sp
     return VideoRecord(video=video, num_frames=frames, height=8, width=8, fps=25, digest=digest)
 
 
+X = ArraySpec(name="x", shape=(40, 80, 80), dtype="float32", dimension_names=("t", "y", "x"))
+"""The array of the one video that most tests have."""
+
+
 def workspace(tmp_path: Path, *records: VideoRecord, overrides: tuple[str, ...] = (), labels: str = "") -> Workspace:
     config: Config = load_config(None, [f"run.cache='{tmp_path}'", "run.shard_frames=16", *overrides])
     return Workspace(config, [Inpaint, Features, Train, Eval], records, label_digest=labels)
@@ -100,7 +105,7 @@ def make(space: Workspace, name: str = "inpaint") -> None:
         files = artifact.write(shard, {"x": values}, specs)
         total = -(-stage.length(shard.record) // 16)
         receipt = make_receipt(shard, seconds=0, files=files, provenance={})
-        write_receipt(artifact.receipts_folder, receipt_name(shard.record, shard.index, total), receipt)
+        artifact.write_receipt(receipt_name(shard.record, shard.index, total), asdict(receipt))
 
 
 def finish(space: Workspace, name: str) -> None:
@@ -119,7 +124,7 @@ def finish(space: Workspace, name: str) -> None:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     space = workspace(tmp_path, record())
     make(space)
-    values = space.artifact("inpaint").read(record(), "x", 40, 10, 40)
+    values = space.artifact("inpaint").read(record(), X, 10, 40)
     np.testing.assert_array_equal(values[:, 0, 0], [0] * 6 + [1] * 16 + [2] * 8)
 
 
@@ -131,8 +136,8 @@ def test_a_shard_without_receipt_does_not_exist(tmp_path: Path) -> None:
     plan = make_plan(space, "inpaint")
     assert (plan.state, plan.shards_done, [shard.index for shard in plan.missing]) == ("partial", 2, [1])
     with pytest.raises(MissingShardError, match="shard 2 of 3 of train video 01"):
-        artifact.read(record(), "x", 40, 0, 40)
-    assert artifact.read(record(), "x", 40, 0, 16).max() == 0
+        artifact.read(record(), X, 0, 40)
+    assert artifact.read(record(), X, 0, 16).max() == 0
 
 
 def test_a_flipped_bit_and_a_lost_file_are_found(tmp_path: Path) -> None:
@@ -144,10 +149,10 @@ def test_a_flipped_bit_and_a_lost_file_are_found(tmp_path: Path) -> None:
     data[20] ^= 4
     file.write_bytes(bytes(data))
     with pytest.raises(DamagedShardError, match="cannot be read"):
-        artifact.read(record(), "x", 40, 16, 32)
+        artifact.read(record(), X, 16, 32)
     file.unlink()
     with pytest.raises(DamagedShardError, match="0 is gone"):
-        artifact.read(record(), "x", 40, 16, 32)
+        artifact.read(record(), X, 16, 32)
 
 
 def test_a_lost_shard_is_found_though_rubbish_lies_in_its_folder(tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ def test_a_lost_shard_is_found_though_rubbish_lies_in_its_folder(tmp_path: Path)
     file = next((space.artifact("inpaint").folder / "data").rglob("c/1/0/0"))
     file.rename(file.with_suffix(".0123.partial"))
     with pytest.raises(DamagedShardError, match=r"c/1/0/0 is gone\); run: stpa inpaint --force --videos 01"):
-        space.artifact("inpaint").read(record(), "x", 40, 10, 40)
+        space.artifact("inpaint").read(record(), X, 10, 40)
 
 
 def test_a_shard_cut_anywhere_is_never_read_as_data(tmp_path: Path) -> None:
@@ -168,7 +173,7 @@ def test_a_shard_cut_anywhere_is_never_read_as_data(tmp_path: Path) -> None:
     for length in (*range(300), *range(300, len(whole), 37), len(whole) - 1):
         file.write_bytes(whole[:length])
         with pytest.raises(DamagedShardError):
-            space.artifact("inpaint").read(record(), "x", 40, 16, 32)
+            space.artifact("inpaint").read(record(), X, 16, 32)
 
 
 @pytest.mark.parametrize("content", ["", "{}", None])
@@ -181,11 +186,11 @@ def test_damaged_metadata_of_an_array_are_named(tmp_path: Path, content: str | N
     else:
         path.write_text(content)
     with pytest.raises(DamagedShardError, match="have a receipt but cannot be read"):
-        space.artifact("inpaint").read(record(), "x", 40, 10, 40)
+        space.artifact("inpaint").read(record(), X, 10, 40)
     for name in receipt_names(record(), 3):  # what --force does
         (space.artifact("inpaint").receipts_folder / name).unlink()
     make(space)
-    assert space.artifact("inpaint").read(record(), "x", 40, 10, 40).max() == 2
+    assert space.artifact("inpaint").read(record(), X, 10, 40).max() == 2
 
 
 def test_xarray_and_napari_find_names_and_units(tmp_path: Path) -> None:
@@ -202,7 +207,7 @@ def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:
     space = workspace(tmp_path, record())
     make(space)
     artifact = space.artifact("inpaint")
-    expected = artifact.read(record(), "x", 40, 16, 32)
+    expected = artifact.read(record(), X, 16, 32)
     file = next((artifact.folder / "data").rglob("c/1/0/0"))
     whole, rng = file.read_bytes(), np.random.default_rng(0)
     refused = 0
@@ -211,7 +216,7 @@ def test_no_flipped_bit_changes_what_is_read(tmp_path: Path) -> None:
         data[bit // 8] ^= 1 << bit % 8
         file.write_bytes(data)
         try:
-            np.testing.assert_array_equal(artifact.read(record(), "x", 40, 16, 32), expected)
+            np.testing.assert_array_equal(artifact.read(record(), X, 16, 32), expected)
         except DamagedShardError:
             refused += 1
     assert refused > 290  # a bit without a meaning may flip unnoticed, and without harm
@@ -244,7 +249,7 @@ def test_an_interrupted_second_making_leaves_the_first_shard_whole(tmp_path: Pat
         patch.setattr(os, "fsync", interrupt)
         with pytest.raises(KeyboardInterrupt):
             artifact.write(shard, {"x": np.ones((16, 80, 80), np.float32) * 9}, stage.arrays(record()))
-    assert (artifact.read(record(), "x", 40, 16, 32) == 1).all()
+    assert (artifact.read(record(), X, 16, 32) == 1).all()
 
 
 def test_the_shard_is_on_disk_before_its_receipt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +314,7 @@ def test_a_range_outside_the_video_is_a_mistake_of_the_caller(tmp_path: Path, st
     space = workspace(tmp_path, record())
     make(space)
     with pytest.raises(IndexError, match="40 elements"):
-        space.artifact("inpaint").read(record(), "x", 40, start, stop)
+        space.artifact("inpaint").read(record(), X, start, stop)
 
 
 # ---- inputs of workers
@@ -449,7 +454,7 @@ def test_a_dataset_without_videos_of_the_split_needs_nothing(tmp_path: Path) -> 
         ((record("01"), record("02"), record("03")), "train/03 added"),
         ((record("01"),), "train/02 removed"),
         ((record("01"), record("02", "b" * 32)), "train/02 changed"),
-        ((record("01", "b" * 32), record("03")), "train/03 added; train/02 removed; train/01 changed"),
+        ((record("01", "b" * 32), record("03", "c" * 32)), "train/03 added; train/02 removed; train/01 changed"),
     ],
 )
 def test_a_whole_split_stage_names_the_videos_that_changed(

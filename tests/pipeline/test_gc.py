@@ -97,7 +97,7 @@ def test_a_run_that_reads_an_artifact_counts_as_use() -> None:
     frames = space().artifact("frames").folder
     age(Path("cache/small/.locks") / frames.name, 9)
     run("train", *settings("train.seed=2"))
-    used = last_used(frames)
+    used = last_used(space().artifact("frames").place)
     assert used is not None
     assert time.time() - used < 100
 
@@ -126,7 +126,7 @@ def test_with_yes_exactly_that_goes_and_the_rest_is_whole() -> None:
 
 def test_what_is_in_use_stays() -> None:
     used = space(*OTHER).artifact("frames").folder
-    with in_use([used]):
+    with in_use([space(*OTHER).artifact("frames").place]):
         assert [row["in_use"] for row in garbage(*settings())] == [True, False, False]
         assert "removed 2 of 3" in run("gc", *settings(), "--yes").stderr
     assert verify("--all") == []
@@ -136,7 +136,7 @@ def test_what_is_in_use_stays() -> None:
 
 
 def test_while_it_is_removed_nobody_can_begin_to_use_it(tmp_path: Path) -> None:
-    folder = space().artifact("frames").folder
+    folder = space().artifact("frames").place
     with alone(folder) as free:
         assert free
         with alone(folder) as again:
@@ -158,7 +158,7 @@ def test_leftovers_go_when_they_are_older_than_a_day() -> None:
         age(path, 1.1)
     kept = ("--set", "train.seed=0", "--set", "train.seed=1", "--set", "frames.height=32", "--set", "frames.height=48")
     assert shown(*settings(), *kept) == {".partial-old", ".partial-inventory", ".partial-folder"}
-    with in_use([frames]):
+    with in_use([space().artifact("frames").place]):
         run("gc", *settings(), *kept, "--yes")
         assert old.exists()
     run("gc", *settings(), *kept, "--yes")

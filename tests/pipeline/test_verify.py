@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.artifacts.keys import digest_bytes
-from pipeline.artifacts.receipts import make_receipt, receipt_name, write_receipt
+from pipeline.artifacts.receipts import make_receipt, receipt_name
 from pipeline.artifacts.seals import sealed
 from pipeline.artifacts.store import Artifact, DamagedShardError, MissingShardError
 from pipeline.artifacts.subject import subject_of
@@ -171,7 +172,7 @@ def write_falsely(values: np.ndarray, spec: ArraySpec | None = None) -> None:
     ((file, _),) = flows.shard_files(shard, (real,)).items()
     (flows.folder / file).write_bytes(data)
     receipt = make_receipt(shard, seconds=1, files={file: digest_bytes(data)}, provenance={})
-    write_receipt(flows.receipts_folder, receipt_name(record, 1, 3), receipt)
+    flows.write_receipt(receipt_name(record, 1, 3), asdict(receipt))
 
 
 def test_nan_is_found_though_its_receipt_vouches_for_it() -> None:
@@ -354,7 +355,7 @@ def test_what_a_run_is_writing_is_no_fault_and_is_left_alone() -> None:
     partial = shard_file().parent / ".partial-now"
     partial.write_bytes(b"half")
     damaged = shard_file("frames", 2)
-    with in_use([artifact("frames").folder]):
+    with in_use([artifact("frames").place]):
         assert verify() == []
         flip(damaged, 100)
         assert [finding["kind"] for finding in verify(code=1)] == ["damaged"]

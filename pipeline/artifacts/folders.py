@@ -1,0 +1,105 @@
+"""What whole-split stages leave behind: a folder of files, written on this machine first, and a receipt that lists them.
+
+1. The stage writes into a folder of its own, which nothing refers to.
+2. That is put in place whole: renamed, or on an object store file by file.
+3. The receipt, with the checksum of every file, is written last. Without it the folder does not exist.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.place import LocalPlace
+from pipeline.artifacts.receipts import folder_receipt_name
+from pipeline.artifacts.seals import digest_folder
+from pipeline.artifacts.shard_check import ReceiptError, check_folder, is_inside
+from pipeline.artifacts.store import Artifact, DamagedShardError
+from pipeline.files import PARTIAL
+
+_REMEDY = "run: stpa verify --repair"
+AT_ONCE = 8  # files copied to or from an object store
+
+_fetched: dict[str, tempfile.TemporaryDirectory[str]] = {}
+"""Folders of object stores that this process has fetched; they go with it."""
+
+
+@contextmanager
+def new_folder(artifact: Artifact) -> Iterator[Path]:
+    """Return an empty folder to write into, which goes away with all that was not committed."""
+    beside = artifact.place.path if isinstance(artifact.place, LocalPlace) else None
+    folder = Path(tempfile.mkdtemp(dir=beside, prefix=PARTIAL))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def commit_folder(artifact: Artifact, digest: str, folder: Path, receipt: Mapping[str, Any]) -> None:
+    """Put what was written into a new folder in place, for this input, and write its receipt.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    files = digest_folder(folder)
+    name = f"data-{digest}"
+    artifact.place.remove(name)  # it has no receipt, or was to be made again
+    if isinstance(artifact.place, LocalPlace):
+        for file in files:
+            with (folder / file).open("rb") as written:
+                os.fsync(written.fileno())
+        folder.chmod(0o755)
+        folder.replace(artifact.place.path / name)
+    else:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda file: artifact.place.write(f"{name}/{file}", (folder / file).read_bytes()), files))
+    artifact.write_receipt(folder_receipt_name(digest), {**receipt, "files": files})
+
+
+def open_folder(artifact: Artifact, digest: str) -> Path:
+    """Return the folder on this machine, its files compared with their receipt; from elsewhere it is fetched first.
+
+    It is called ``data-<digest>`` in a folder called like the artifact.
+
+    Raises
+    ------
+    DamagedShardError
+        It holds other files than were written, or its receipt is damaged.
+    """
+    name = f"data-{digest}"
+    content = artifact.read_receipt(folder_receipt_name(digest))
+    try:
+        if content is None:
+            raise ReceiptError("nothing that can be read")
+        place = artifact.place if isinstance(artifact.place, LocalPlace) else _fetch(artifact, name, content)
+        problems = check_folder(place, digest, content) if content.get("files") is not None else []
+    except ReceiptError as error:
+        raise DamagedShardError(f"{artifact.place}: receipt of {digest}: found {error}; {_REMEDY}") from error
+    for file, expected, found in problems:
+        raise DamagedShardError(f"{artifact.place / file}: expected {expected}, found {found}; {_REMEDY}")
+    return place.path / name
+
+
+def _fetch(artifact: Artifact, name: str, receipt: Mapping[str, Any]) -> LocalPlace:
+    """Copy the files that a receipt lists, once for this process; what is not there or leads elsewhere is left out."""
+    key = f"{artifact.place}/{name}"
+    if key not in _fetched:
+        scratch = tempfile.TemporaryDirectory(prefix="stpa-")
+        files = [file for file in receipt.get("files") or {} if is_inside(file)]
+        place = LocalPlace(Path(scratch.name)) / artifact.name
+
+        def copy(file: str) -> None:
+            with suppress(FileNotFoundError):
+                place.write(f"{name}/{file}", artifact.place.read(f"{name}/{file}"))
+
+        place.make(name)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(copy, files))
+        _fetched[key] = scratch
+    return LocalPlace(Path(_fetched[key].name)) / artifact.name
