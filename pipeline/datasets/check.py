@@ -26,6 +26,7 @@ from pipeline.datasets.look import Look, content, count_frames, look_over, shown
 from pipeline.datasets.published import PUBLISHED, Published, Totals
 
 MOST_READERS = 8
+MOST_NAMED = 5  # videos in one line
 T = TypeVar("T")
 R = TypeVar("R")
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -171,7 +172,8 @@ def _check_doubles(looks: Sequence[Look], checked: Checked, workers: int, report
     for videos in by_content.values():
         if len(videos) > 1:
             first, *others = sorted(videos, key=lambda video: (video.split != "train", natural_key(video.id)))
-            found = ", ".join(where(video) for video in others)
+            found = ", ".join(where(video) for video in others[:MOST_NAMED])
+            found += f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
             both = any(video.split != first.split for video in others)
             checked.problems.append(
                 f"{where(first)}: expected every video once, found the same content in {found}; remove "

@@ -9,7 +9,7 @@
             abnormal_scene_1_scenario_2_tracks.txt          object,start,end    frames from 0, the last included
             abnormal_scene_1_scenario_2_new_tracks.txt      the same, corrected: preferred where it exists
             abnormal_scene_1_scenario_2_0000_gt.png         id map: the value of a pixel is the object there
-        scripts/normal_training_video_names.txt ...         six lists of names, here or in the root
+        scripts/normal_training_video_names.txt ...         six lists of names, here, in the root or beside it
 
 The lists are in the authors' repository, ``{normal,abnormal}_{training,validation,test}_video_names.txt``. Training is on
 the 186 normal training videos, testing on the 53 + 158 test videos. The 82 abnormal training videos and the validation
@@ -108,7 +108,7 @@ class UbnormalDataset(Dataset):
             notes.remarks.append(f"{self.root}: {len(names)} videos that no list names are left aside, first {min(names)}")
 
     def _list_file(self, title: str) -> Path | None:
-        places = (self.root, self.root / "scripts")
+        places = (self.root, self.root / "scripts", self.root.parent / "scripts")
         return next((path for place in places if (path := place / f"{title}_video_names.txt").is_file()), None)
 
     def _names(self, title: str) -> list[str]:

@@ -1,0 +1,232 @@
+"""From what was downloaded, or recorded, to a dataset that is read where it lies and a settings file.
+
+Archives are unpacked once; folders are read in place; what lies in several places, or in no order of train and test, is
+brought together with symbolic links. No pixel is copied.
+"""
+
+import fnmatch
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from pipeline.config import ConfigError
+from pipeline.contract import DataError, Report
+from pipeline.datasets.archives import SUFFIXES, Limits, is_archive, unpack
+from pipeline.datasets.folder import LEFT_OUT, FolderDataset, find_videos
+from pipeline.datasets.listing import entries, subfolders
+
+_DEEPEST = 4  # folders between what was named and the dataset
+_BESIDE = ("labels", "labels.csv", LEFT_OUT)  # of own recordings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A dataset on disk, as the section [dataset] says it."""
+
+    kind: str
+    root: Path
+    part: str = ""
+    """Of UCSD."""
+
+
+def gather(
+    name: str, sources: Sequence[Path], target: Path, limits: Limits, *, test: str = "", report: Report | None = None
+) -> Found:
+    """Unpack, link and find a dataset.
+
+    Parameters
+    ----------
+    name
+        ped1, ped2, avenue, shanghaitech, ubnormal or folder.
+    sources
+        Archives, folders and label files.
+    target
+        Where archives are unpacked and links are made.
+    test
+        Of own recordings without train/ and test/: which are test videos, as a pattern of their paths.
+
+    Raises
+    ------
+    DataError
+        A source is missing, cannot be unpacked, or none of them holds the dataset.
+    ConfigError
+        ``test`` is missing or of no use.
+    """
+    for source in sources:
+        if not source.exists():
+            raise DataError(f"{source}: expected an archive or a folder, found nothing there")
+    root = _bring_together(name, sources, target, limits, report)
+    if name != "folder":
+        return find_dataset(name, root)
+    if not test:
+        return _own_folder(root)
+    _link_splits(root, target, test)
+    return Found(kind="folder", root=target)
+
+
+def _bring_together(
+    name: str, sources: Sequence[Path], target: Path, limits: Limits, report: Report | None
+) -> Path:
+    """Return the folder that holds everything: the only one that was named, or ``target``."""
+    archives = [source for source in sources if is_archive(source)]
+    if not archives and len(sources) == 1 and sources[0].is_dir():
+        return sources[0]
+    for source in sources:
+        if source in archives:
+            unpack(source, target, limits, report)
+        elif source.is_dir() or source.suffix in (".npy", ".mat", ".m", ".txt", ".csv"):
+            link(target / source.name, source)
+        else:
+            known = " ".join(SUFFIXES)
+            raise DataError(f"{source}: expected an archive ({known}), a folder or a file of labels, found none of these")
+    return target
+
+
+def link(place: Path, source: Path) -> None:
+    """Make ``place`` a symbolic link to a file or folder; one that is there already is left.
+
+    Raises
+    ------
+    DataError
+        Something else lies there.
+    """
+    source = source.absolute()
+    if place.is_symlink() and place.resolve() == source.resolve():
+        return
+    if place.is_symlink() or place.exists():
+        raise DataError(f"{place}: expected nothing here, or a link to {source}, found something else; move it away")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(source, target_is_directory=source.is_dir())
+
+
+def find_dataset(name: str, root: Path) -> Found:
+    """Return where below ``root`` a published dataset lies, and in which of its layouts.
+
+    Raises
+    ------
+    DataError
+        It is not there, or several times.
+    """
+    found = [place for folder in _folders(root, _DEEPEST) if (place := _FINDERS[name](folder))]
+    found = [place for place in found if place.kind != "frames"] or found
+    named = [place for place in found if name in place.root.name.lower()]
+    if len(found) > 1 and len(named) == 1:
+        found = named
+    if len(found) > 1 and {place.root.resolve() for place in found} != {found[0].root.resolve()}:
+        places = ", ".join(str(place.root) for place in found[:3])
+        raise DataError(f"{root}: expected {name} once, found it in {places}; name one of these folders")
+    if not found:
+        listed = ", ".join(sorted(entry.name for entry in entries(root))[:5]) or "nothing"
+        raise DataError(
+            f"{root}: expected {name} as published, or with training/frames and testing/frames, found {listed}; "
+            f"`stpa data prepare {name}` says what to get, and docs/datasets.md what it looks like"
+        )
+    return found[0]
+
+
+def _folders(root: Path, deepest: int) -> Iterator[Path]:
+    yield root
+    if deepest:
+        for folder in _few(subfolders(root)):
+            yield from _folders(folder, deepest - 1)
+
+
+def _few(folders: list[Path], most: int = 50) -> list[Path]:
+    """Return folders among which a dataset may lie: where there are hundreds, they are its videos."""
+    return folders if len(folders) <= most else []
+
+
+def _holds(folder: Path, *titles: str) -> bool:
+    return all((folder / title).is_dir() for title in titles)
+
+
+def _common(folder: Path) -> Found | None:
+    return Found(kind="frames", root=folder) if _holds(folder, "training/frames", "testing/frames") else None
+
+
+def _ucsd(part: str, folder: Path) -> Found | None:
+    other = {"ped1": "ped2", "ped2": "ped1"}[part]
+    if _holds(folder, "Train", "Test"):
+        return None if other in folder.name.lower() else Found(kind="ucsd", root=folder, part=part)
+    return None if other in folder.name.lower() else _common(folder)
+
+
+def _avenue(folder: Path) -> Found | None:
+    if _holds(folder, "training_videos", "testing_videos"):
+        return Found(kind="avenue", root=folder)
+    return _common(folder)
+
+
+def _shanghaitech(folder: Path) -> Found | None:
+    own = ("training/videos", "testing/test_frame_mask", "testing/test_pixel_mask")
+    if _holds(folder, "testing/frames") and any(_holds(folder, title) for title in own):
+        return Found(kind="shanghaitech", root=folder)
+    return _common(folder)
+
+
+def _ubnormal(folder: Path) -> Found | None:
+    scenes = any(re.fullmatch(r"Scene\d+", path.name, re.ASCII) for path in _few(subfolders(folder)))
+    return Found(kind="ubnormal", root=folder) if scenes else None
+
+
+_FINDERS: Mapping[str, Callable[[Path], Found | None]] = MappingProxyType(
+    {
+        "ped1": lambda folder: _ucsd("ped1", folder),
+        "ped2": lambda folder: _ucsd("ped2", folder),
+        "avenue": _avenue,
+        "shanghaitech": _shanghaitech,
+        "ubnormal": _ubnormal,
+    }
+)
+NAMES = (*_FINDERS, "folder")
+
+
+def _own_folder(root: Path) -> Found:
+    for folder in (root, *_few(subfolders(root))):
+        if (folder / "train").is_dir():
+            return Found(kind="folder", root=folder)
+    raise ConfigError(
+        f"{root}: expected train/ (and test/) in it, found none; say which recordings are not for training, such as "
+        "--test 'gate/2024-06-*', and links will be made"
+    )
+
+
+def _link_splits(root: Path, target: Path, test: str) -> None:
+    """Make ``target/train`` and ``target/test`` of links to recordings, and links to what lies beside them."""
+    recordings = [video for video in find_videos(root, "train") if video.id.partition("/")[0] not in _BESIDE]
+    chosen = {video.id for video in recordings if fnmatch.fnmatchcase(video.id, test)}
+    if not chosen or len(chosen) == len(recordings):
+        known = ", ".join(video.id for video in recordings[:3]) or "none"
+        what = "none" if not chosen else "all"
+        raise ConfigError(f"--test {test!r}: expected some of {len(recordings)} recordings ({known} ...), it fits {what}")
+    for video in recordings:
+        source = video.files[0].parent if video.is_folder else video.files[0]
+        split = "test" if video.id in chosen else "train"
+        other = "train" if split == "test" else "test"
+        place = source.relative_to(root)
+        if (target / other / place).is_symlink():  # of an earlier call with another pattern
+            (target / other / place).unlink()
+        link(target / split / place, source)
+    for beside in _BESIDE:
+        if (root / beside).exists():
+            link(target / beside, root / beside)
+
+
+def cameras_of(root: Path) -> list[str]:
+    """Return the cameras of a folder of recordings."""
+    return FolderDataset(root).cameras()
+
+
+def settings_text(template: str, settings: Mapping[str, str | float]) -> str:
+    """Return a settings file with another section [dataset]; the rest, comments included, is as in the template.
+
+    Settings that are not named here are left out: they are those of another dataset.
+    """
+    section = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
+    match = re.search(r"^\[dataset\]\n(?:(?!\[).*\n?)*", template, re.MULTILINE)
+    if match is None:
+        return f"[dataset]\n{section}\n{template}"
+    return f"{template[: match.start()]}[dataset]\n{section}\n{template[match.end() :]}"
