@@ -92,7 +92,7 @@ def _file_system(scheme: str) -> "AbstractFileSystem":
     """Return a file system that remembers no listing, since others write too, and gives up within a minute."""
     import fsspec
 
-    options: dict[str, Any] = {"use_listings_cache": False}
+    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if EXTRAS.get(scheme) == "s3" and "config_kwargs" not in fsspec.config.conf.get(scheme, {}):
         options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}
     return fsspec.filesystem(scheme, **options)

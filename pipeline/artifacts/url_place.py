@@ -75,8 +75,11 @@ class UrlPlace(Place):
     def write(self, file: str, data: bytes) -> None:
         """Put a file."""
         system, path = self._at(file)
-        with _told(self / file):
-            system.pipe_file(path, data)
+        try:
+            with _told(self / file):
+                system.pipe_file(path, data)
+        except FileNotFoundError as error:  # of the bucket
+            raise OSError(f"{self / file}: cannot be written: {error}") from error
 
     def remove(self, name: str = "") -> None:
         """Remove a file, or every file below a folder."""
