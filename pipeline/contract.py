@@ -165,7 +165,8 @@ class Inputs(Protocol):
 
 ShardWorker = Callable[[Shard, Inputs], dict[str, Array]]
 Report = Callable[[str, float, float], None]
-"""``report(what, done, total)``: progress of a long step; the runner decides how to show it."""
+"""``report(what, done, total)``: progress of a long step; the runner decides how to show it. Behind a tab, ``what`` may say
+more, which may change from call to call."""
 
 
 class Stage(ABC):

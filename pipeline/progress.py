@@ -16,7 +16,7 @@ class Progress:
     """The :data:`pipeline.contract.Report` of the command line; a context manager, so that bars are taken down."""
 
     def __init__(self) -> None:
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[float, float]] = {}  # when, and how much was done by then
         self._last = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
         self._bars = _bars() if sys.stderr.isatty() else None
@@ -31,26 +31,29 @@ class Progress:
             self._bars.stop()
 
     def __call__(self, what: str, done: float, total: float) -> None:
-        """Show that ``done`` of ``total`` pieces of ``what`` are there."""
+        """Show that ``done`` of ``total`` pieces of ``what`` are there, and what it says behind a tab."""
+        what, _, note = what.partition("\t")
         if self._bars is not None:
             if what not in self._tasks:
                 self._tasks[what] = self._bars.add_task(what, total=total)
-            self._bars.update(self._tasks[what], completed=done, total=total)
+            self._bars.update(self._tasks[what], completed=done, total=total, description=f"{what}  {note}".rstrip())
             return
         now = time.monotonic()
-        began = self._began.setdefault(what, now)
+        began, done_before = self._began.setdefault(what, (now, done if done < total else 0))
         if done < total and now - self._last < LINE_SECONDS:
             return
         if done >= total and now - began < LINE_SECONDS:
             return  # too short to be worth a line
         self._last = now
-        print(f"  {what}: {done:.0f} of {total:.0f}{_time_left(now - began, done, total)}", file=sys.stderr, flush=True)
+        left = _time_left(now - began, done - done_before, total - done)
+        print(f"  {what}: {done:.0f} of {total:.0f}{left}{f' ({note})' if note else ''}", file=sys.stderr, flush=True)
 
 
-def _time_left(seconds: float, done: float, total: float) -> str:
-    if done >= total:
+def _time_left(seconds: float, done: float, left: float) -> str:
+    """Say how long it took, or will take; ``done`` is what was done in these seconds."""
+    if left <= 0:
         return f" in {seconds:.0f} s"
-    return f", about {seconds / done * (total - done):.0f} s left" if done > 0 else ""
+    return f", about {seconds / done * left:.0f} s left" if done > 0 else ""
 
 
 def _bars() -> Bars:

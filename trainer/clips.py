@@ -1,6 +1,6 @@
-"""The data path: the training split in memory once, then clips of 16 gathered from it on the device."""
+"""The data path: the training split, in memory once or read from the cache, and which clips of 16 are taken from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from pipeline.config import CLIP_FRAMES, ConfigError, TrainSettings
 from pipeline.contract import DataError, Inputs, Report, VideoRecord
-from trainer.normalise import arriving_flow, reduce_pictures, to_channels
-from trainer.seeds import Seed
+from pipeline.execution import ranks
+from trainer.order import split_clips
+from trainer.sequences import KINDS, Kind, Pictures, StoredPictures, read_in_pieces
 
 MEMORY_SHARE = 0.7  # of what is free: the networks and their activations need room too
 FLOW_PERCENTILE = 99.9
@@ -26,15 +27,15 @@ SAMPLED_FRAMES = 400  # enough for a percentile: each has thousands of pixels
 class TrainingData:
     """All training videos end to end, N frames in all, as small as ``train.reduce`` makes them.
 
-    On the device: ``frames_NHWC`` uint8 with the channels the spatial autoencoder sees, ``image_NHWC`` alike (spatial
-    pseudo-anomalies), ``flow_NHW2`` float16 in pixels per frame (see ``arriving_flow``), ``mask_NHW`` bool.
-    On the CPU, where clips are chosen: the rest.
+    In memory (on the device if they fit) or read from the cache: ``frames_NHWC`` uint8 with the channels the spatial
+    autoencoder sees, ``image_NHWC`` alike (spatial pseudo-anomalies), ``flow_NHW2`` float16 in pixels per frame (see
+    ``arriving_flow``), ``mask_NHW`` bool. In memory of the CPU, where clips are chosen: the rest.
     """
 
-    frames_NHWC: Tensor = field(repr=False)
-    image_NHWC: Tensor = field(repr=False)
-    flow_NHW2: Tensor = field(repr=False)
-    mask_NHW: Tensor = field(repr=False)
+    frames_NHWC: Pictures = field(repr=False)
+    image_NHWC: Pictures = field(repr=False)
+    flow_NHW2: Pictures = field(repr=False)
+    mask_NHW: Pictures = field(repr=False)
     object_N: NDArray[np.int64] = field(repr=False)
     """Which object the mask covers; -1 = none."""
     centre_N2: NDArray[np.float64] = field(repr=False)
@@ -42,51 +43,45 @@ class TrainingData:
     origin_N: NDArray[np.int64] = field(repr=False)
     """The frame whose mask belongs to flow element n: the one before (motion is stored where it starts)."""
     start_C: NDArray[np.int64] = field(repr=False)
-    """First frames of all clips."""
+    """First frames of all clips that the autoencoders are fitted to."""
     flow_scale: float
+    validation_start_V: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    """First frames of clips of normal video that they are not fitted to; none unless ``train.validation_share`` is set."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Return height and width in pixels."""
         return self.frames_NHWC.shape[1], self.frames_NHWC.shape[2]
 
+    @property
+    def streamed(self) -> bool:
+        """Whether clips are read from the cache one by one."""
+        return isinstance(self.frames_NHWC, StoredPictures)
+
 
 def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.device, report: Report) -> TrainingData:
-    """Read the training split into memory.
+    """Read the training split into the memory of the device or of the machine, or make ready to read it clip by clip.
 
     Raises
     ------
     DataError
         There is no training video, one is shorter than a clip, or pseudo-anomalies are wanted and no frame has a mask.
     ConfigError
-        The data exceed the memory that is free.
+        ``train.data = memory``, and the data exceed the memory that is free.
     """
     records = inputs.videos("train")
     check_lengths(records)
+    place = choose_place(inputs, settings, device)
+    objects = np.concatenate([np.asarray(inputs.read("masks", "object", record), np.int64) for record in records])
     lengths = [record.num_frames for record in records]
-    first = inputs.read("frames", "frames", records[0], 0, 1)
-    height, width = (side // settings.reduce for side in first.shape[1:3])
-    channels = 1 if settings.colour == "grey" else 3
-    check_memory(training_bytes(sum(lengths), height, width, channels), device)
-    shape = (sum(lengths), height, width)
-    data: dict[str, Tensor] = {
-        "frames_NHWC": torch.empty((*shape, channels), dtype=torch.uint8, device=device),
-        "image_NHWC": torch.empty((*shape, channels), dtype=torch.uint8, device=device),
-        "flow_NHW2": torch.empty((*shape, 2), dtype=torch.float16, device=device),
-        "mask_NHW": torch.empty(shape, dtype=torch.bool, device=device),
-    }
-    objects = []
-    offset = 0
-    for done, record in enumerate(records):
-        report("reading training data", done, len(records))
-        rows = slice(offset, offset + record.num_frames)
-        for name, sequence in _read_video(inputs, record, settings).items():
-            data[name][rows] = sequence.to(device)
-        objects.append(np.asarray(inputs.read("masks", "object", record), dtype=np.int64))
-        offset += record.num_frames
-    report("reading training data", len(records), len(records))
-    indexed = index_clips(data, np.concatenate(objects), lengths, settings.flow_scale)
-    if max(settings.p_s, settings.p_t) > 0 and not np.isfinite(indexed.centre_N2).any():
+    if place is None:
+        streamed: dict[Kind, Pictures] = {kind: StoredPictures(inputs, settings, kind) for kind in KINDS}
+        centre_N2 = _stored_centres(inputs, settings, objects, report)
+        indexed = _with_index(streamed, objects, centre_N2, lengths, settings)
+    else:
+        data = _read_all(inputs, settings, place, report)
+        indexed = _with_index(data, objects, _centres(data["mask_NHW"], objects), lengths, settings)
+    if not np.isfinite(indexed.centre_N2).any() and _needs_masks(settings):
         raise DataError(
             "no training frame has a mask, so that no pseudo-anomaly can be made; set masks.source = random, "
             "or train.p_s = 0 and train.p_t = 0 to go without"
@@ -94,24 +89,100 @@ def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.de
     return indexed
 
 
-def index_clips(
-    data: dict[str, Tensor], object_N: NDArray[np.int64], lengths: Sequence[int], flow_scale: float | None
+def _needs_masks(settings: TrainSettings) -> bool:
+    from trainer.pseudo_anomalies import make_pseudo_anomalies  # which are made of what is loaded here
+
+    chances = zip(make_pseudo_anomalies(settings), (settings.p_s, settings.p_t), strict=True)
+    return any(chance > 0 and getattr(kind, "needs_masks", True) for kind, chance in chances)
+
+
+def choose_place(inputs: Inputs, settings: TrainSettings, device: torch.device) -> torch.device | None:
+    """Return where the data are held: the device if they fit, else the CPU; None = nowhere, they are streamed.
+
+    Raises
+    ------
+    ConfigError
+        ``train.data = memory``, and they fit nowhere.
+    """
+    if settings.data == "stream":
+        return None
+    records = inputs.videos("train")
+    first = inputs.read("frames", "frames", records[0], 0, 1)
+    height, width = (side // settings.reduce for side in first.shape[1:3])
+    frames = sum(record.num_frames for record in records)
+    needed = training_bytes(frames, height, width, 1 if settings.colour == "grey" else 3)
+    places = dict.fromkeys([device, torch.device("cpu")])
+    for place in places:
+        if needed <= memory_limit(settings, place):
+            return place
+    if settings.data == "memory":
+        limit = max(memory_limit(settings, place) for place in places)
+        raise ConfigError(
+            f"the training data need {needed / 2**30:.1f} GiB of memory, of which {limit / 2**30:.1f} GiB may be used on "
+            f"{' or '.join(map(str, places))} (train.data_gib, or else {MEMORY_SHARE:.0%} of what is free); set "
+            "train.data = stream, lower frames.height and frames.width, or use fewer videos"
+        )
+    return None
+
+
+def _read_all(inputs: Inputs, settings: TrainSettings, place: torch.device, report: Report) -> dict[Kind, Tensor]:
+    records = inputs.videos("train")
+    frames = sum(record.num_frames for record in records)
+    data: dict[Kind, Tensor] = {}
+    offset = 0
+    for done, record in enumerate(records):
+        report("reading training data", done, len(records))
+        for kind in KINDS:
+            for start, rows in read_in_pieces(inputs, record, kind, settings):
+                if kind not in data:
+                    data[kind] = torch.empty((frames, *rows.shape[1:]), dtype=rows.dtype, device=place)
+                data[kind][offset + start : offset + start + len(rows)] = rows.to(place)
+        offset += record.num_frames
+    report("reading training data", len(records), len(records))
+    return data
+
+
+def _stored_centres(
+    inputs: Inputs, settings: TrainSettings, object_N: NDArray[np.int64], report: Report
+) -> NDArray[np.float64]:
+    """Return the centres of all masks, reading them once, a piece at a time."""
+    found, offset = [], 0
+    records = inputs.videos("train")
+    for done, record in enumerate(records):
+        report("reading masks", done, len(records))
+        for start, mask_NHW in read_in_pieces(inputs, record, "mask_NHW", settings):
+            found.append(_centres(mask_NHW, object_N[offset + start : offset + start + len(mask_NHW)]))
+        offset += record.num_frames
+    report("reading masks", len(records), len(records))
+    return np.concatenate(found)
+
+
+def _with_index(
+    data: Mapping[Kind, Pictures],
+    object_N: NDArray[np.int64],
+    centre_N2: NDArray[np.float64],
+    lengths: Sequence[int],
+    settings: TrainSettings,
 ) -> TrainingData:
     """Return training data with the index of its clips: every start within a video is one."""
     offsets = np.cumsum(lengths) - lengths
-    starts = [offset + np.arange(length - CLIP_FRAMES + 1) for offset, length in zip(offsets, lengths, strict=True)]
     before = [offset + np.maximum(np.arange(length) - 1, 0) for offset, length in zip(offsets, lengths, strict=True)]
+    fitted, held_out = split_clips(lengths, settings)
     return TrainingData(
-        **data,
+        frames_NHWC=data["frames_NHWC"],
+        image_NHWC=data["image_NHWC"],
+        flow_NHW2=data["flow_NHW2"],
+        mask_NHW=data["mask_NHW"],
         object_N=object_N,
-        centre_N2=_centres(data["mask_NHW"], object_N),
+        centre_N2=centre_N2,
         origin_N=np.concatenate(before),
-        start_C=np.concatenate(starts),
-        flow_scale=flow_scale or estimate_flow_scale(data["flow_NHW2"]),
+        start_C=fitted,
+        validation_start_V=held_out,
+        flow_scale=settings.flow_scale or estimate_flow_scale(data["flow_NHW2"]),
     )
 
 
-def estimate_flow_scale(flow_NHW2: Tensor) -> float:
+def estimate_flow_scale(flow_NHW2: Pictures) -> float:
     """Return twice the 99.9th percentile of flow magnitude, pixels per frame, over evenly spaced frames."""
     step = max(1, len(flow_NHW2) // SAMPLED_FRAMES)
     magnitude = flow_NHW2[::step].float().norm(dim=-1).flatten()
@@ -133,14 +204,13 @@ def training_bytes(frames: int, height: int, width: int, channels: int) -> int:
     return frames * height * width * (2 * channels + 4 + 1)
 
 
-def check_memory(needed: int, device: torch.device) -> None:
-    """Raise ConfigError if ``needed`` bytes exceed the share of free memory that data may take."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-    if needed > MEMORY_SHARE * free:
-        raise ConfigError(
-            f"the training data need {needed / 2**30:.1f} GiB of memory on {device}, of which {free / 2**30:.1f} GiB are "
-            f"free (at most {MEMORY_SHARE:.0%} of that is used); lower frames.height and frames.width, or use fewer videos"
-        )
+def memory_limit(settings: TrainSettings, place: torch.device) -> float:
+    """Return how many bytes of data may be held in the memory of a device."""
+    if settings.data_gib is not None:
+        return settings.data_gib * 2**30
+    if place.type == "cuda":
+        return MEMORY_SHARE * torch.cuda.mem_get_info(place)[0]
+    return MEMORY_SHARE * free_memory() / ranks.count()  # each process of a machine holds all of them
 
 
 def free_memory() -> int:
@@ -156,45 +226,10 @@ def free_memory() -> int:
     return free
 
 
-class ClipOrder:
-    """Which clips each step takes: epoch after epoch, all of them, each epoch in an order of its own.
-
-    It depends on nothing but the seed, so a run can be taken up at any step.
-    """
-
-    def __init__(self, start_C: NDArray[np.int64], batch_size: int, seed: Seed) -> None:
-        self._start_C = start_C
-        self._batch_size = batch_size
-        self._seed = seed
-        self._orders: dict[int, NDArray[np.int64]] = {}
-
-    def __call__(self, step: int) -> NDArray[np.int64]:
-        """Return the first frames of the clips of one step, (B,)."""
-        position_B = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
-        epoch_B, rank_B = np.divmod(position_B, len(self._start_C))
-        epochs = {int(epoch) for epoch in epoch_B}
-        self._orders = {epoch: self._orders[epoch] if epoch in self._orders else self._draw(epoch) for epoch in epochs}
-        return np.array([self._orders[int(epoch)][rank] for epoch, rank in zip(epoch_B, rank_B, strict=True)])
-
-    def _draw(self, epoch: int) -> NDArray[np.int64]:
-        return self._seed.generator("order", epoch).permutation(self._start_C)
-
-
-def _read_video(inputs: Inputs, record: VideoRecord, settings: TrainSettings) -> dict[str, Tensor]:
-    sequences = {
-        "frames_NHWC": to_channels(torch.from_numpy(inputs.read("frames", "frames", record)), settings.colour),
-        "flow_NHW2": arriving_flow(torch.from_numpy(inputs.read("flows", "flow", record))),
-        "mask_NHW": torch.from_numpy(inputs.read("masks", "mask", record))[..., None],
-        "image_NHWC": to_channels(torch.from_numpy(inputs.read("inpaint", "image", record)), settings.colour),
-    }
-    reduced = {name: reduce_pictures(sequence, settings.reduce) for name, sequence in sequences.items()}
-    return reduced | {"mask_NHW": reduced["mask_NHW"][..., 0]}
-
-
 def _centres(mask_NHW: Tensor, object_N: NDArray[np.int64]) -> NDArray[np.float64]:
     centre_N2 = np.full((len(object_N), 2), np.nan)
     for index in np.flatnonzero(object_N >= 0):
-        pixels = mask_NHW[index].nonzero()
+        pixels = mask_NHW[index].cpu().nonzero()
         if len(pixels):
-            centre_N2[index] = pixels.double().mean(0).cpu().numpy()
+            centre_N2[index] = pixels.double().mean(0).numpy()
     return centre_N2

@@ -5,11 +5,32 @@ from typing import Literal
 
 import torch
 
+from pipeline.config import ConfigError
+from pipeline.execution import ranks
 from pipeline.models.devices import pick_device
 
-__all__ = ["Precision", "autocast", "pick_device", "usable_precision"]
+__all__ = ["Precision", "autocast", "pick_device", "pick_devices", "usable_precision"]
 
 Precision = Literal["bf16", "fp32"]
+
+
+def pick_devices(wanted: str) -> tuple[torch.device, ...]:
+    """Return the one or two devices of ``train.device``; of several processes each has one of its own.
+
+    Raises
+    ------
+    ConfigError
+        A name is none that torch knows, there are more than two, or two for one of several processes.
+    """
+    names = [name.strip() for name in wanted.split(",")]
+    if len(names) > 2:
+        raise ConfigError(f"device {wanted!r}: expected one device, or two with a comma between, found {len(names)}")
+    if ranks.count() > 1:
+        if len(names) > 1:
+            raise ConfigError(f"device {wanted!r}: expected one device under torchrun, where each process has one, found 2")
+        if names[0] in ("auto", "cuda") and torch.cuda.is_available():
+            names = [f"cuda:{ranks.on_this_machine()}"]
+    return tuple(pick_device(name) for name in names)
 
 
 def usable_precision(wanted: Precision, device: torch.device) -> Precision:

@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.config import CLIP_FRAMES
 from trainer.devices import Precision, autocast
 from trainer.objects import FrameObjects
+from trainer.sequences import Pictures
 
 Tap = Literal["centre", "last"]
 TAPS: dict[Tap, int] = {"centre": 8, "last": CLIP_FRAMES - 1}
@@ -139,7 +140,7 @@ def video_windows(sequence_THWC: Tensor, batch_size: int) -> Iterator[Tensor]:
         yield gather_clips(padded, torch.arange(start, min(start + batch_size, length), device=padded.device))
 
 
-def gather_clips(sequence_NHWC: Tensor, first_B: Tensor) -> Tensor:
+def gather_clips(sequence_NHWC: Pictures, first_B: Tensor) -> Tensor:
     """Return the clips (B, C, 16, H, W) that start at the given frames; their memory is in channels-last order."""
     index_BT = first_B[:, None] + torch.arange(CLIP_FRAMES, device=first_B.device)
     return sequence_NHWC[index_BT].permute(0, 4, 1, 2, 3)

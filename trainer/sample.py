@@ -26,7 +26,7 @@ def measure_sample(
     """Measure windows that are drawn without repetition by the seed, each as it is and once more as pseudo-anomaly."""
     seed = Seed(settings.seed, ("calibration",))
     start_W = sampled_windows(data, settings)
-    precision = usable_precision(settings.precision, data.frames_NHWC.device)
+    precision = usable_precision(settings.precision, signal.device)
 
     def pseudo_clip(start: int) -> Tensor | None:
         return signal.pseudo(data, start, seed.generator(signal.name, start))

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.config import ConfigError
-from pipeline.contract import FolderStage, Inputs, Report, Split
+from pipeline.contract import Aside, Inputs, Report, ResumableStage, Split
 
 
-class TrainStage(FolderStage):
+class TrainStage(ResumableStage):
     """Fits the two autoencoders and the discriminator, and calibrates them on normal training windows."""
 
     name = "train"
-    version = 3
+    version = 4
     upstream = ("frames", "flows", "masks", "inpaint", "features-normal", "features")
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     costly = True
@@ -22,11 +22,11 @@ class TrainStage(FolderStage):
 
     def check(self) -> None:
         """Raise ConfigError for settings that would fail only after hours of other work."""
-        from trainer.devices import pick_device
+        from trainer.devices import pick_devices
         from trainer.pseudo_anomalies import make_pseudo_anomalies
 
         try:
-            pick_device(self.config.train.device)
+            pick_devices(self.config.train.device)
         except ValueError as error:
             raise ConfigError(f"train.{error}") from error
         make_pseudo_anomalies(self.config.train)
@@ -39,11 +39,23 @@ class TrainStage(FolderStage):
                 f"{side}, found {size[0]} x {size[1]}"
             )
 
-    def run(self, inputs: Inputs, out: Path, report: Report) -> None:
-        """Write the bundle."""
+    def resume(self, inputs: Inputs, out: Path, report: Report, aside: Aside) -> None:
+        """Write the bundle, a model card and pictures of reconstructions; of several processes the first one does."""
         from trainer.bundle import save_bundle
+        from trainer.card import write_card
         from trainer.inputs import save_inputs
-        from trainer.training import train
+        from trainer.pictures import as_png, reconstructions
+        from trainer.training import fit_networks, make_bundle
 
-        save_bundle(out, train(inputs, self.config.train, report))
+        settings = self.config.train
+        networks = fit_networks(inputs, settings, report, aside)
+        if networks is None:
+            return
+        bundle = make_bundle(networks, inputs, settings, report)
+        save_bundle(out, bundle)
         save_inputs(out, self.config)
+        for name, signal in networks.autoencoders.signals.items():
+            network = networks.autoencoders.fits[name].network
+            picture = reconstructions(network, signal, networks.autoencoders.data, settings)
+            (out / f"{name}.png").write_bytes(as_png(picture))
+        write_card(out, bundle, inputs.videos("train"), self.config)

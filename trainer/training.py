@@ -1,7 +1,8 @@
 """The course of one training: read, fit three networks, measure them on training windows, and hand back a bundle."""
 
 import platform
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,43 +10,77 @@ import torch
 from torch import Tensor
 
 from pipeline.config import TrainSettings
-from pipeline.contract import Array, DataError, Inputs, Report
+from pipeline.contract import Array, Aside, DataError, Inputs, Report
 from trainer.bundle import Bundle, BundleInfo
-from trainer.calibration import Logits, Network, Sample, calibrate
-from trainer.clips import TrainingData, load_training_data
-from trainer.devices import pick_device, usable_precision
+from trainer.calibration import Logits, Network, calibrate
+from trainer.course import Fit
+from trainer.devices import pick_devices, usable_precision
 from trainer.discriminator import DiscriminatorData, DiscriminatorFit, fit_discriminator
-from trainer.fit import Fit, Signal, fit_autoencoder
-from trainer.normalise import normalise_flow, normalise_frames
 from trainer.objects import over_window
-from trainer.pseudo_anomalies import make_pseudo_anomalies
+from trainer.processes import Processes, join_processes
 from trainer.sample import measure_sample, sampled_windows
 from trainer.scenes import learn_objects
 from trainer.seeds import Seed
 from trainer.threshold import normal_windows
+from trainer.together import Autoencoders, fit_autoencoders, make_signals
+
+__all__ = ["Networks", "fit_networks", "load_features", "make_bundle", "make_signals", "train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """Everything that is fitted, before it is measured."""
+
+    autoencoders: Autoencoders
+    discriminator: DiscriminatorFit | None
+    provenance: Mapping[str, Any]
 
 
 def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
-    """Train everything on the training split and return the bundle.
+    """Train everything on the training split and return the bundle; see :func:`fit_networks` for what is raised."""
+    networks = fit_networks(inputs, settings, report)
+    assert networks is not None, "only the first of several processes has a result"
+    return make_bundle(networks, inputs, settings, report)
+
+
+def fit_networks(
+    inputs: Inputs, settings: TrainSettings, report: Report, aside: Aside | None = None
+) -> Networks | None:
+    """Fit everything, going on from what ``aside`` holds; returns None in all but the first of several processes.
 
     Raises
     ------
     DataError, ConfigError, TrainingDiverged
         As :func:`load_training_data`, :func:`fit_discriminator` and :func:`fit_autoencoder` say.
+    KeyboardInterrupt
+        The process was told to stop; what it did is kept.
     """
-    device = pick_device(settings.device)
-    data = load_training_data(inputs, settings, device, report)
-    discriminator = _fit_discriminator(inputs, settings, report)
-    fits: dict[Network, Fit] = {}
-    samples: dict[Network, Sample] = {}
-    for name, signal in make_signals(data, settings).items():
-        fits[name] = fit_autoencoder(signal, data, settings, device=device, report=report)
-        samples[name] = measure_sample(fits[name].network, signal, data, settings, report)
+    devices = pick_devices(settings.device)
+    with join_processes(devices[0], settings.batch_size) as processes:
+        discriminator = _fit_discriminator(inputs, settings, report) if processes.first else None
+        autoencoders = fit_autoencoders(inputs, settings, report, devices, processes, aside)
+    if not processes.first:
+        return None
+    return Networks(
+        autoencoders=autoencoders,
+        discriminator=discriminator,
+        provenance=_provenance(settings, devices, processes, autoencoders.fits, discriminator),
+    )
+
+
+def make_bundle(networks: Networks, inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
+    """Measure what was fitted on training windows and return everything that scoring needs."""
+    data, fits, discriminator = networks.autoencoders.data, networks.autoencoders.fits, networks.discriminator
+    samples = {
+        name: measure_sample(fits[name].network, signal, data, settings, report)
+        for name, signal in networks.autoencoders.signals.items()
+    }
     start_W = sampled_windows(data, settings)
     objects, judged = learn_objects(inputs, settings, report) if settings.objects else (None, None)
     objects_W = None if judged is None else over_window(judged.worst(), start_W, 0)
     logits = None if discriminator is None else _logits(discriminator)
     calibration = calibrate(samples, logits, settings, objects_W)
+    device = networks.autoencoders.signals["spatial"].device
     return Bundle(
         info=BundleInfo(
             settings=settings,
@@ -54,7 +89,7 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
             flow_scale=data.flow_scale,
             feature_length=None if discriminator is None else len(discriminator.network.mean_D),
             losses=_losses(fits, discriminator),
-            provenance=_provenance(settings, device, fits, discriminator),
+            provenance=dict(networks.provenance),
         ),
         spatial=fits["spatial"].network,
         temporal=fits["temporal"].network,
@@ -72,28 +107,6 @@ def train(inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
         ),
         device=device,
     )
-
-
-def make_signals(data: TrainingData, settings: TrainSettings) -> dict[Network, Signal]:
-    """Return what the two autoencoders learn, in the order in which they are trained."""
-    spatial_pa, temporal_pa = make_pseudo_anomalies(settings)
-    spatial = Signal(
-        name="spatial",
-        sequence_NHWC=data.frames_NHWC,
-        normalise=normalise_frames,
-        pseudo_anomaly=spatial_pa,
-        probability=settings.p_s,
-        loss_sign=getattr(spatial_pa, "loss_sign", 1.0),
-    )
-    temporal = Signal(
-        name="temporal",
-        sequence_NHWC=data.flow_NHW2,
-        normalise=partial(normalise_flow, flow_scale=data.flow_scale),
-        pseudo_anomaly=temporal_pa,
-        probability=settings.p_t,
-        loss_sign=getattr(temporal_pa, "loss_sign", 1.0),
-    )
-    return {"spatial": spatial, "temporal": temporal}
 
 
 def load_features(inputs: Inputs) -> DiscriminatorData:
@@ -131,21 +144,28 @@ def _logits(fit: DiscriminatorFit) -> Logits:
     return Logits(normal_N=fit.held_out_normal_N, pseudo_P=fit.held_out_pseudo_P)
 
 
-def _losses(fits: dict[Network, Fit], discriminator: DiscriminatorFit | None) -> dict[str, list[float]]:
+def _losses(fits: Mapping[Network, Fit], discriminator: DiscriminatorFit | None) -> dict[str, list[float]]:
     losses: dict[str, list[float]] = {name: fit.losses for name, fit in fits.items()}
     return losses if discriminator is None else losses | {"discriminator": discriminator.losses}
 
 
 def _provenance(
-    settings: TrainSettings, device: torch.device, fits: dict[Network, Fit], discriminator: DiscriminatorFit | None
+    settings: TrainSettings,
+    devices: Sequence[torch.device],
+    processes: Processes,
+    fits: Mapping[Network, Fit],
+    discriminator: DiscriminatorFit | None,
 ) -> dict[str, Any]:
     # no date and no duration: the same training leaves the same bytes; the stage's receipt holds the time it took
-    return {
-        "device": str(device),
+    found = {
+        "device": ",".join(map(str, devices)),
+        "processes": processes.count,
         "threads": torch.get_num_threads(),
-        "precision": usable_precision(settings.precision, device),
+        "precision": usable_precision(settings.precision, devices[0]),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "steps": {name: fit.steps for name, fit in fits.items()},
         "discriminator_held_out_accuracy": None if discriminator is None else discriminator.held_out_accuracy,
     }
+    errors = {name: fit.validation_errors for name, fit in fits.items() if fit.validation_errors}
+    return found | ({"validation_errors": errors} if errors else {})

@@ -12,3 +12,8 @@ def count() -> int:
     """Return how many processes run this command together."""
     together = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
     return int(os.environ["WORLD_SIZE"]) if together else 1
+
+
+def on_this_machine() -> int:
+    """Return the number of this process among those of its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))

@@ -10,7 +10,8 @@ from squares import HEIGHT, WIDTH, MadeInputs, make_street, make_training, silen
 import trainer.clips
 from pipeline.config import CLIP_FRAMES, ConfigError
 from pipeline.contract import DataError
-from trainer.clips import ClipOrder, TrainingData, estimate_flow_scale, load_training_data
+from trainer.clips import TrainingData, estimate_flow_scale, load_training_data
+from trainer.order import ClipOrder
 from trainer.seeds import Seed
 
 CPU = torch.device("cpu")
@@ -96,7 +97,8 @@ def test_without_any_mask_pseudo_anomalies_are_refused_and_plain_training_is_not
 def test_data_larger_than_the_free_memory_are_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = 40 * HEIGHT * WIDTH * (1 + 1 + 4 + 1)
     monkeypatch.setattr(trainer.clips, "free_memory", lambda: needed)
-    with pytest.raises(ConfigError, match=r"GiB are free .* lower frames\.height"):
-        load(make_training(1))
+    with pytest.raises(ConfigError, match=r"GiB may be used on cpu .* train\.data = stream, lower frames\.height"):
+        load(make_training(1), data="memory")
+    assert load(make_training(1)).streamed
     monkeypatch.setattr(trainer.clips, "free_memory", lambda: 2 * needed)
     assert len(load(make_training(1)).frames_NHWC) == 40

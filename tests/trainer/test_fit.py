@@ -1,6 +1,7 @@
 """The training loop: the same seed gives the same weights, and the loss falls."""
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,8 @@ from squares import make_training, silent, small_settings
 
 from pipeline.config import TrainSettings
 from trainer.clips import load_training_data
-from trainer.fit import Fit, TrainingDiverged, fit_autoencoder, learning_rate, num_steps
+from trainer.fit import Fit, TrainingDiverged, fit_autoencoder
+from trainer.schedule import learning_rate, num_steps
 from trainer.training import make_signals
 
 CPU = torch.device("cpu")
@@ -89,7 +91,8 @@ def test_progress_counts_clips_up_to_all_of_them() -> None:
     data = load_training_data(make_training(1), settings, CPU, silent)
     signal = make_signals(data, settings)["spatial"]
     fit_autoencoder(signal, data, settings, device=CPU, report=lambda *progress: seen.append(progress))
-    assert {what for what, _, _ in seen} == {"spatial autoencoder"}
+    assert {what.partition("\t")[0] for what, _, _ in seen} == {"spatial autoencoder"}
+    assert re.search(r"\tepoch 1\.7 of 1\.7, loss 0\.\d{5}, [\d.]+ clips/s$", seen[-1][0])
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
     assert seen[-1][1] == seen[-1][2]
 
