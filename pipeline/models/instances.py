@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from pipeline.models.tracking import Silhouette, Track, cut_out, shifted
 
-_LIKE = 0.25  # of overlap and nearness together, from which on two silhouettes may be one object
+_LIKE = 0.15  # mean of overlap and nearness, from which on two silhouettes may be one object
 _GROWTH = 3.0  # times in area that an object grows or shrinks at most from one frame in which it is found to the next
 _MISSED = 5  # frames in a row in which a detector may miss an object
 
