@@ -18,6 +18,7 @@ COMMANDS = {
     "score": "scoring.live.command",
     "regions": "scoring.regions_cli",
     "report": "scoring.report.command",
+    "export": "pipeline.export_cli",
     "status": "pipeline.cli",
     "verify": "pipeline.upkeep_cli",
     "gc": "pipeline.upkeep_cli",

@@ -239,8 +239,14 @@ class FeaturesSettings(Section):
     """embedded, or a folder that CLIPVisionModelWithProjection.from_pretrained opens; see docs/weights.md."""
     preprocessing: Literal["letterbox", "centre-crop"] = "letterbox"
     """letterbox keeps the whole frame; centre-crop is ViFi-CLIP's own and cuts the sides of a wide frame."""
+    file: Path | None = None
+    """An HDF5 file of features made elsewhere, read instead of making any; docs/architecture.md says what it must hold."""
     batch_size: int = operational(32, "frames encoded at once", ge=1)
     device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
+
+    def determining(self) -> dict[str, Any]:
+        """Leave out where the file lies: the stages add what identifies its content, and no other key depends on it."""
+        return {name: value for name, value in super().determining().items() if name != "file"}
 
 
 class TrainSettings(Section):

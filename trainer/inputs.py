@@ -15,12 +15,14 @@ from pipeline.config import Config, ConfigError, FeaturesSettings, FlowsSettings
 from pipeline.contract import DataError
 from pipeline.files import write_json
 from pipeline.models.clip_folder import encoder_folder
+from pipeline.models.feature_files import file_identity
 from pipeline.models.flow import NETWORKS
 from pipeline.models.flow_weights import weights_identity
 from pipeline.models.weights import content_identity
 
 NAME = "inputs.json"
 FORMAT = 1
+FROM_FILE = "file:"
 MOVABLE = ("features.model", "features.batch_size", "flows.weights", "flows.batch_size")
 """Settings that may differ from those of the training: where the same weights lie now, how many items are seen at once."""
 
@@ -33,7 +35,8 @@ class BundleInputs:
     flows: FlowsSettings
     features: FeaturesSettings
     encoder_identity: str
-    """Of the encoder's weights (:func:`pipeline.models.weights.content_identity`): the same folder may hold others now."""
+    """Of the encoder's weights (:func:`pipeline.models.weights.content_identity`): the same folder may hold others now. Of
+    features made elsewhere that of their file, after :data:`FROM_FILE`."""
     flow_identity: str | None
     """Of the flow estimator's weights; None for one that has none."""
 
@@ -44,7 +47,7 @@ class BundleInputs:
             frames=config.frames,
             flows=config.flows,
             features=config.features,
-            encoder_identity=content_identity(encoder_folder(config.features.model)),
+            encoder_identity=_encoder_identity(config.features),
             flow_identity=flow_identity(config.flows),
         )
 
@@ -59,6 +62,11 @@ class BundleInputs:
 
     def check_encoder(self) -> None:
         """Raise ConfigError unless the encoder's weights are there and are those of the training."""
+        if self.encoder_identity.startswith(FROM_FILE):
+            raise ConfigError(
+                "the bundle uses an encoder: expected one to encode frames with, found that it was trained on features of a "
+                "file (features.file), made elsewhere; train on features of features.model to score video of your own"
+            )
         try:
             folder = encoder_folder(self.features.model)
         except FileNotFoundError as error:
@@ -97,6 +105,12 @@ class BundleInputs:
             encoder_identity=str(content["encoder_identity"]),
             flow_identity=content.get("flow_identity"),
         )
+
+
+def _encoder_identity(settings: FeaturesSettings) -> str:
+    if settings.file is not None:
+        return f"{FROM_FILE}{file_identity(settings.file)}"
+    return content_identity(encoder_folder(settings.model))
 
 
 def flow_identity(settings: FlowsSettings) -> str | None:

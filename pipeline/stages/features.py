@@ -1,10 +1,15 @@
 """Features: what a CLIP image encoder makes of each frame, of normal video and of spatial pseudo-anomalies."""
 
-from typing import Any, ClassVar
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, Split, VideoRecord
+
+if TYPE_CHECKING:
+    from pipeline.models.feature_files import FeatureFile
 
 
 class _FeatureStage(ShardStage):
@@ -18,12 +23,17 @@ class _FeatureStage(ShardStage):
     costly: ClassVar[bool] = True
     array: ClassVar[str]
     described: ClassVar[str]
+    _file: "FeatureFile | None" = None
 
     def settings(self) -> dict[str, Any]:
         """Return the preprocessing and what identifies the weights."""
         from pipeline.models.clip_folder import encoder_folder
         from pipeline.models.weights import content_identity
 
+        if self.config.features.file is not None:
+            from pipeline.models.feature_files import file_identity
+
+            return {"file": file_identity(self.config.features.file)}  # no model of ours, nor its preprocessing
         settings = self.config.features.determining()
         return {**settings, "model": content_identity(encoder_folder(self.config.features.model))}
 
@@ -52,7 +62,32 @@ class _FeatureStage(ShardStage):
             ),
         )
 
+    def worker(self) -> ShardWorker:
+        """Encode, or read what was encoded elsewhere."""
+        if self.config.features.file is None:
+            return self.encoding_worker()
+        source = self._open_file(self.config.features.file)
+        return lambda shard, inputs: {self.array: source.read(shard.record, shard.start, shard.stop)}
+
+    @abstractmethod
+    def encoding_worker(self) -> ShardWorker:
+        """Load the encoder and return the function that makes one shard."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Tell which file the features were read from, and what it says of how they were made."""
+        path = self.config.features.file
+        return {} if path is None else {"features": self._open_file(path).told()}
+
+    def _open_file(self, path: Path) -> "FeatureFile":
+        from pipeline.models.feature_files import FeatureFile
+
+        if self._file is None:
+            self._file = FeatureFile(path, self.name, self.array)
+        return self._file
+
     def _feature_length(self) -> int:
+        if self.config.features.file is not None:
+            return self._open_file(self.config.features.file).length
         from pipeline.models.clip_folder import encoder_folder, feature_length
 
         return feature_length(encoder_folder(self.config.features.model))
@@ -67,7 +102,7 @@ class FeaturesNormalStage(_FeatureStage):
     array: ClassVar[str] = "normal"
     described: ClassVar[str] = "raw CLIP image embeddings of the frames"
 
-    def worker(self) -> ShardWorker:
+    def encoding_worker(self) -> ShardWorker:
         """Encode every frame."""
         from pipeline.models.encoders import open_encoder
 
@@ -92,7 +127,7 @@ class FeaturesStage(_FeatureStage):
     array: ClassVar[str] = "spatial_pa"
     described: ClassVar[str] = "raw CLIP image embeddings of the frames with one object inpainted"
 
-    def worker(self) -> ShardWorker:
+    def encoding_worker(self) -> ShardWorker:
         """Encode the frames in which something was inpainted."""
         from pipeline.models.encoders import open_encoder
 
