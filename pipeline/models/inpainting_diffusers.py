@@ -28,6 +28,8 @@ Part = Any
 """A pipeline, a model or a schedule of diffusers, whose classes are not typed."""
 AutoPipelineForInpainting: Part = diffusers.AutoPipelineForInpainting
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+BATCH_NOISE = ("DPMSolverSDEScheduler",)
+"""Schedules that draw noise for a whole batch: what they paint would depend on how pictures are batched."""
 EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 """What Stable Diffusion (the first two) and its larger successors (all four) make of a prompt, in the order in which
 ``encode_prompt`` returns it; their calls take it under these names."""
@@ -122,10 +124,9 @@ def check_classes(folder: Path, settings: InpaintSettings) -> None:
             f"{folder / INDEX}: expected a pipeline that AutoPipelineForInpainting of diffusers {diffusers.__version__} "
             f"knows ({known}, or one of the same family), found {index['_class_name']!r}"
         )
-    if settings.scheduler:
-        found = getattr(diffusers, parts(index).get("scheduler", ("", ""))[1], None)
-        if found is not None:
-            _scheduler_class(found, settings.scheduler)
+    current = getattr(diffusers, parts(index).get("scheduler", ("", ""))[1], None)
+    if current is not None:
+        _scheduler_class(current, settings.scheduler or current.__name__)
 
 
 def native_size(pipe: Part) -> int:
@@ -183,7 +184,8 @@ def _open(folder: Path, settings: InpaintSettings, dtype: torch.dtype) -> Part:
 
 def _scheduler_class(current: Part, name: str) -> type[Any]:
     """Return the class of a schedule by its name, if it takes the settings of the ``current`` one."""
-    fitting: dict[str, type[Any]] = {made.__name__: made for made in (current, *current._get_compatibles())}
+    classes = {made.__name__: made for made in (current, *current._get_compatibles())}
+    fitting: dict[str, type[Any]] = {known: made for known, made in classes.items() if known not in BATCH_NOISE}
     if name not in fitting:
         raise ConfigError(
             f"inpaint.scheduler: expected one that can take the place of {current.__name__} "
