@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.plan import folder_receipt_name, make_plan
-from pipeline.artifacts.receipts import receipt_names
+from pipeline.artifacts.plan import make_plan
+from pipeline.artifacts.receipts import folder_receipt_name, receipt_names
 from pipeline.artifacts.store import SMALL_ROW_BYTES, MissingShardError
 from pipeline.artifacts.workspace import Workspace
 from pipeline.contract import ArraySpec, FolderStage, Report, ShardStage, VideoRecord

@@ -237,10 +237,10 @@ def _print_garbage(found: "Sequence[Garbage]", now: float) -> None:
     for garbage in found:
         place = garbage.place
         what = f"{place.parent.name}/{place.name}" if garbage.kind == "artifact" else str(place)
-        used = "use not recorded" if garbage.used is None else f"used {_days(now - garbage.used)} ago"
-        text = f"{garbage.receipts:6} receipts, written {_days(now - garbage.written)} ago, {used}"
+        used = "use not recorded" if garbage.used is None else f"used {_ago(now - garbage.used)}"
+        text = f"{garbage.receipts:6} receipts, written {_ago(now - garbage.written)}, {used}"
         if garbage.kind == "leftover":
-            text = f"left by something interrupted {_days(now - garbage.written)} ago"
+            text = f"left by something interrupted {_ago(now - garbage.written)}"
         click.echo(f"{what:44} {_megabytes(garbage.size):>12}  {text}{', in use now' if garbage.in_use else ''}")
     total = _megabytes(sum(garbage.size for garbage in found))
     click.echo(f"{len(found)} that none of the settings refers to, {total}" if found else "nothing to remove")
@@ -253,8 +253,10 @@ def _confirmed(size: int, as_json: bool) -> bool:
     return False
 
 
-def _days(seconds: float) -> str:
-    return f"{seconds / 86_400:.1f} days" if seconds >= 86_400 else f"{seconds / 3600:.1f} hours"
+def _ago(seconds: float) -> str:
+    if seconds < -1:
+        return "in the future, by this clock"
+    return f"{seconds / 86_400:.1f} days ago" if seconds >= 86_400 else f"{max(0.0, seconds) / 3600:.1f} hours ago"
 
 
 def _megabytes(size: int) -> str:
