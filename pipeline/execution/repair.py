@@ -1,7 +1,10 @@
 """What ``stpa verify --repair`` does: untrue receipts and strays go, and what they stood for is made again."""
 
+import time
 from collections.abc import Iterable
+from dataclasses import replace
 
+from pipeline.artifacts.garbage import DAY
 from pipeline.artifacts.plan import Plan, make_plan
 from pipeline.artifacts.receipts import folder_receipt_name, receipt_names
 from pipeline.artifacts.use import alone, in_use
@@ -11,13 +14,16 @@ from pipeline.contract import FolderStage, Report, Shard, ShardStage
 from pipeline.execution.inputs import LabelReader
 from pipeline.execution.runner import Outcome, run_folder, run_shards
 
+YOUNG = "written less than a day ago: without locks a run may be about to vouch for it"
+
 
 def clean(verdict: Verdict) -> list[Finding] | None:
     """Remove untrue receipts and strays, and write what is known anew; return what cannot be mended so.
 
     Receipts go first: interrupted at any moment, nothing untrue is vouched for that was not before. Strays are looked for
-    again once the artifact is locked, since a run may have written the receipt that one lacked. A symbolic link is not
-    touched: what it was put there for is not known. None means that a run uses the artifact: it is left as it is.
+    again once the artifact is locked, since a run may have written the receipt that one lacked; where there are no locks
+    only old ones go. A symbolic link is not touched: what it was put there for is not known. None means that a run uses
+    the artifact: it is left as it is.
     """
     artifact = verdict.subject.artifact
     place = artifact.place
@@ -33,7 +39,9 @@ def clean(verdict: Verdict) -> list[Finding] | None:
             if finding.content is not None and not link:
                 place.write(finding.place, finding.content)
             elif finding.kind == "stray" and not link:
-                if finding.place in still:
+                if finding.place in still and not place.locks and time.time() - place.modified(finding.place) < DAY:
+                    left.append(replace(finding, found=f"{finding.found}, {YOUNG}"))
+                elif finding.place in still:
                     place.remove(finding.place)
             elif not finding.receipts:
                 left.append(finding)
