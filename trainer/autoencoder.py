@@ -44,16 +44,20 @@ class Autoencoder(nn.Module):
     def frames(self, clip_BCTHW: Tensor, index_K: Sequence[int]) -> Tensor:
         """Return only these frames of the reconstruction, (B, C, K, H, W); in evaluation mode, the same as ``forward``.
 
-        The last layers work at full size and are slow; each frame of the output needs three frames of what precedes.
+        The last layers work at full size and are slow; each frame of the output needs three frames of what precedes the
+        last one, and these two or three elements of what precedes that.
         """
         if self.training:
             raise RuntimeError("frames() leaves frames out of the batch statistics: call eval() first")
         convolution, *pointwise = self.decoder[6:]
-        hidden_BATHW = convolution(self._hidden(clip_BCTHW))
-        last = hidden_BATHW.shape[2] - 1
+        hidden_BDTHW = self._hidden(clip_BCTHW)
+        last = 2 * hidden_BDTHW.shape[2] - 1
         blocks = []
         for index in index_K:
-            block_BA3HW = hidden_BATHW[:, :, max(0, index - 1) : index + 2]
+            # frame t of what the convolution returns is made of elements t // 2 to (t + 1) // 2 of what it receives
+            first, stop = max(0, index - 1), min(last, index + 1) + 1
+            received = hidden_BDTHW[:, :, first // 2 : stop // 2 + 1]
+            block_BA3HW = convolution(received)[:, :, first % 2 : first % 2 + stop - first]
             for layer in pointwise:
                 block_BA3HW = layer(block_BA3HW)
             blocks.append(F.pad(block_BA3HW, (0, 0, 0, 0, int(index == 0), int(index == last))))
