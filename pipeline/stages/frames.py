@@ -30,10 +30,10 @@ class FramesStage(ShardStage):
         from pipeline.stages.prepare import model_frame
         from pipeline.stages.source import SourceFrames
 
-        settings, source = self.config.frames, SourceFrames()
+        source = SourceFrames(ahead=True)
+        convert = partial(model_frame, settings=self.config.frames)
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
-            convert = partial(model_frame, settings=settings)
             return {"frames": source.read(shard.record, shard.start, shard.stop, convert)}
 
         return make

@@ -56,10 +56,12 @@ def write_frames(folder: Path, pattern: str = "{:03d}.jpg", first: int = 0, coun
     return folder
 
 
-def write_video(path: Path, count: int = FRAMES, codec: str = "mp4v", size: tuple[int, int] = (48, 64)) -> Path:
-    """Write pictures 0, 1, ... as a video file of (height, width) ``size`` at 25 frames per second."""
+def write_video(
+    path: Path, count: int = FRAMES, codec: str = "mp4v", size: tuple[int, int] = (48, 64), fps: float = 25.0
+) -> Path:
+    """Write pictures 0, 1, ... as a video file of (height, width) ``size``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25.0, size[::-1])
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size[::-1])
     assert writer.isOpened()
     for i in range(count):
         writer.write(cv2.cvtColor(picture(i, *size), cv2.COLOR_GRAY2BGR))

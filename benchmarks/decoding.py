@@ -1,0 +1,133 @@
+"""How fast `stpa frames` decodes, against the bare OpenCV loop in as many processes.
+
+    python benchmarks/decoding.py [--frames 3000] [--processes 1 2] [--kinds mp4 avi jpg] [--size 360 640]
+
+Each process gets one video of --frames frames, rendered here. The bare loops are what anyone would write: `capture.read()`
+(or `cv2.imread`) alone, and with `cv2.resize` to the model's 256 x 256 pixels and BGR to RGB behind it; they keep nothing.
+The stage decodes, resizes, compresses, checksums, writes, flushes to disk and receipts. Bare loops are timed inside their
+processes, the stage as its command says it, its processes' start included. Of each, the best of --repeats.
+"""
+
+import argparse
+import multiprocessing
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+SIDE = 256
+CODECS = {"mp4": "mp4v", "avi": "MJPG"}
+PROGRAM = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from stpa import main; main()"
+
+
+def make_video(place: Path, kind: str, frames: int, size: tuple[int, int], seed: int) -> Path:
+    """Render a textured ground with things that move over it, as a file or as a folder of JPEG images."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    ground = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3)).astype(np.uint8), (0, 0), 2)
+    thing = rng.integers(0, 256, (height // 5, width // 16, 3)).astype(np.uint8)
+    path = place / f"{seed}.{kind}" if kind in CODECS else place / str(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind in CODECS:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODECS[kind]), 25, (width, height))
+    else:
+        path.mkdir()
+    for frame in range(frames):
+        picture = ground.copy()
+        for number in range(4):
+            x, y = (frame * (number + 1) * 2) % (width - thing.shape[1]), number * (height // 5)
+            picture[y : y + thing.shape[0], x : x + thing.shape[1]] = thing
+        if kind in CODECS:
+            writer.write(picture)
+        else:
+            (path / f"{frame:05d}.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+    if kind in CODECS:
+        writer.release()
+    return path
+
+
+def bare(path: str, resized: bool, begin: float) -> tuple[float, float, int]:
+    """Decode a video once all processes are there; (start, end, frames)."""
+    time.sleep(max(0.0, begin - time.time()))
+    started, frames = time.time(), 0
+    if Path(path).is_dir():
+        for file in sorted(Path(path).iterdir()):
+            _touch(cv2.imread(str(file)), resized)
+            frames += 1
+        return started, time.time(), frames
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    while True:
+        ok, picture = capture.read()
+        if not ok:
+            return started, time.time(), frames
+        _touch(picture, resized)
+        frames += 1
+
+
+def _touch(picture: "cv2.typing.MatLike | None", resized: bool) -> None:
+    assert picture is not None
+    if resized:
+        cv2.cvtColor(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+
+
+def bare_rate(paths: Sequence[Path], *, resized: bool) -> float:
+    """Return frames per second of one bare loop per path, all at once."""
+    with multiprocessing.get_context("spawn").Pool(len(paths)) as pool:
+        begin = time.time() + 3  # by then every process has imported OpenCV
+        runs = pool.starmap(bare, [(str(path), resized, begin) for path in paths])
+    return sum(run[2] for run in runs) / (max(run[1] for run in runs) - min(run[0] for run in runs))
+
+
+def stage_rate(root: Path, processes: int, frames: int) -> float:
+    """Return frames per second of `stpa frames` over a folder of recordings, which it has taken stock of before."""
+    settings = (f"dataset.root={root}", "dataset.name=b", f"run.cache={root / 'cache'}", f"run.workers={processes}")
+    words = [word for setting in settings for word in ("--set", setting)]
+    subprocess.run([sys.executable, "-c", PROGRAM, "status", *words], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "frames", "--force", *words], check=True, capture_output=True, text=True
+    )
+    match = re.search(r"frames: made \d+ shards in ([\d.]+) s", done.stderr)
+    assert match, done.stderr
+    return frames / float(match[1])
+
+
+def best(measure: Callable[[], float], repeats: int) -> float:
+    """Return the best of several measurements: whatever else runs on the machine only ever makes them worse."""
+    return max(measure() for _ in range(repeats))
+
+
+def row(kind: str, processes: int, frames: int, size: tuple[int, int], repeats: int) -> str:
+    """Measure one line of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        paths = [make_video(root / "train", kind, frames, size, seed) for seed in range(processes)]
+        read = best(lambda: bare_rate(paths, resized=False), repeats)
+        resize = best(lambda: bare_rate(paths, resized=True), repeats)
+        stage = best(lambda: stage_rate(root, processes, processes * frames), repeats)
+    return f"{kind:8}{processes:10}{read:10.0f}{resize:12.0f}{stage:13.0f}{stage / read:9.2f}{stage / resize:11.2f}"
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=3000, help="per process")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--kinds", nargs="+", choices=["mp4", "avi", "jpg"], default=["mp4", "avi", "jpg"])
+    parser.add_argument("--size", type=int, nargs=2, default=[360, 640], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    print(f"{'source':8}{'processes':>10}{'read':>10}{'and resize':>12}{'stpa frames':>13}{'of read':>9}{'of resize':>11}")
+    for kind in given.kinds:
+        for processes in given.processes:
+            print(row(kind, processes, given.frames, tuple(given.size), given.repeats), flush=True)
+
+
+if __name__ == "__main__":
+    main()
