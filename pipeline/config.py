@@ -120,7 +120,10 @@ class FlowsSettings(Section):
     """Dense optical flow between consecutive frames."""
 
     estimator: str = "farneback"
-    """farneback, dis or tvl1; or a network, raft-small or raft-large, which sees colour and is best run on a GPU."""
+    """farneback, dis or tvl1; a network, raft-small or raft-large, which sees colour and is best run on a GPU; or files:
+    flow that was made elsewhere."""
+    folder: Path | None = None
+    """Of files: holds SPLIT-VIDEO/NUMBER.flo or KITTI's .png, as `stpa flows --export` leaves them; docs/weights.md."""
     source: Literal["frames", "video"] = "frames"
     """Computed on the stored frames, or on the video at its native size and then resized with rescaled vectors."""
     weights: str = "default"
@@ -134,11 +137,12 @@ class FlowsSettings(Section):
     device: str = operational("auto", "of RAFT: auto, cpu, cuda, cuda:1 ...")
 
     def determining(self) -> dict[str, Any]:
-        """Leave out what only RAFT reads where there is none: no key of other flow depends on it."""
-        settings = super().determining()
+        """Leave out what only RAFT or files read where there are none: no key of other flow depends on it."""
+        settings = {name: value for name, value in super().determining().items() if name != "folder"}
         if self.estimator.startswith("raft"):
             return settings
-        return {name: settings[name] for name in ("estimator", "source")}
+        read = ("estimator",) if self.estimator == "files" else ("estimator", "source")
+        return {name: settings[name] for name in read}
 
 
 class MasksSettings(Section):
@@ -236,17 +240,30 @@ class FeaturesSettings(Section):
     """Embeddings of single frames by a CLIP image encoder."""
 
     model: str = "embedded"
-    """embedded, or a folder that CLIPVisionModelWithProjection.from_pretrained opens; see docs/weights.md."""
+    """embedded; a folder that CLIPVisionModelWithProjection.from_pretrained opens, or SiglipVisionModel; or the id of such a
+    model on the hub (OWNER/NAME, fetched before). See docs/weights.md."""
+    revision: str = ""
+    """Branch, tag or commit of a model of the hub; empty = main."""
     preprocessing: Literal["letterbox", "centre-crop"] = "letterbox"
-    """letterbox keeps the whole frame; centre-crop is ViFi-CLIP's own and cuts the sides of a wide frame."""
+    """letterbox keeps the whole frame; centre-crop is CLIP's own and cuts the sides of a wide frame."""
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """Of the encoder's arithmetic: auto = fp16 on a GPU and fp32 elsewhere."""
     file: Path | None = None
     """An HDF5 file of features made elsewhere, read instead of making any; docs/architecture.md says what it must hold."""
     batch_size: int = operational(32, "frames encoded at once", ge=1)
     device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
 
     def determining(self) -> dict[str, Any]:
-        """Leave out where the file lies: the stages add what identifies its content, and no other key depends on it."""
-        return {name: value for name, value in super().determining().items() if name != "file"}
+        """Leave out where the file lies: the stages add what identifies its content, and no other key depends on it.
+
+        So are a revision that is not given and the usual precision, which are in no key that was made before there were any.
+        """
+        usual = {"revision": "", "precision": "auto"}
+        return {
+            name: value
+            for name, value in super().determining().items()
+            if name != "file" and (name not in usual or value != usual[name])
+        }
 
 
 class TrainSettings(Section):

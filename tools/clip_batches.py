@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.models.encoders import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.models.clip_folder import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.synthetic.captions import Sight, sentence
 from tools.clip_model import GRID, IMAGE_SIZE, PATCH
 from tools.clip_render import FRAMES, HEIGHT, WIDTH, Clip, Seen, picture

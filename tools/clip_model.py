@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from pipeline.models.encoders import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.models.clip_folder import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.models.weights import save_weights
 from pipeline.synthetic.captions import EMPTY, Sight, sentence
 from pipeline.synthetic.person import CLOTHES

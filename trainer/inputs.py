@@ -14,16 +14,15 @@ from pydantic import ValidationError
 from pipeline.config import Config, ConfigError, FeaturesSettings, FlowsSettings, FramesSettings
 from pipeline.contract import DataError
 from pipeline.files import write_json
-from pipeline.models.clip_folder import encoder_folder
+from pipeline.models.clip_folder import encoder_folder, encoder_identity, pinned
 from pipeline.models.feature_files import file_identity
 from pipeline.models.flow import NETWORKS
 from pipeline.models.flow_weights import weights_identity
-from pipeline.models.weights import content_identity
 
 NAME = "inputs.json"
 FORMAT = 1
 FROM_FILE = "file:"
-MOVABLE = ("features.model", "features.batch_size", "flows.weights", "flows.batch_size")
+MOVABLE = ("features.model", "features.revision", "features.batch_size", "flows.weights", "flows.batch_size")
 """Settings that may differ from those of the training: where the same weights lie now, how many items are seen at once."""
 
 
@@ -35,26 +34,31 @@ class BundleInputs:
     flows: FlowsSettings
     features: FeaturesSettings
     encoder_identity: str
-    """Of the encoder's weights (:func:`pipeline.models.weights.content_identity`): the same folder may hold others now. Of
-    features made elsewhere that of their file, after :data:`FROM_FILE`."""
+    """Of the encoder's weights (:func:`pipeline.models.clip_folder.encoder_identity`): the same folder may hold others now.
+    Of features made elsewhere that of their file, after :data:`FROM_FILE`."""
     flow_identity: str | None
     """Of the flow estimator's weights; None for one that has none."""
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """Take the settings of a training; FileNotFoundError if the encoder's weights are missing."""
+        """Take the settings of a training; FileNotFoundError if the encoder's weights are missing.
+
+        Of a model of the hub the commit is taken, not the branch, which may be another one elsewhere.
+        """
         return cls(
             frames=config.frames,
             flows=config.flows,
-            features=config.features,
+            features=config.features if config.features.file is not None else pinned(config.features),
             encoder_identity=_encoder_identity(config.features),
             flow_identity=flow_identity(config.flows),
         )
 
     def moved(self, config: Config, names: Iterable[str]) -> Self:
         """Return the same with some settings (of :data:`MOVABLE`) of another configuration."""
-        found = self
-        for section, _, name in (name.partition(".") for name in names):
+        found, wanted = self, set(names)
+        if "features.model" in wanted:
+            wanted.add("features.revision")  # one of the hub tells nothing of a folder, nor of another model
+        for section, _, name in (name.partition(".") for name in sorted(wanted)):
             settings = getattr(found, section)
             change = {name: getattr(getattr(config, section), name)}
             found = replace(found, **{section: settings.model_copy(update=change)})
@@ -68,14 +72,14 @@ class BundleInputs:
                 "file (features.file), made elsewhere; train on features of features.model to score video of your own"
             )
         try:
-            folder = encoder_folder(self.features.model)
+            folder = encoder_folder(self.features.model, self.features.revision)
         except FileNotFoundError as error:
             raise ConfigError(f"the bundle uses an encoder: {error} (--set features.model=FOLDER)") from error
-        found = content_identity(folder)
+        found = encoder_identity(self.features)
         if found != self.encoder_identity:
             raise ConfigError(
-                f"{folder}: expected the encoder that the bundle was trained with ({self.encoder_identity[:16]}), found "
-                f"another one ({found[:16]}); name the right folder (--set features.model=FOLDER), or train again"
+                f"{folder}: expected the encoder that the bundle was trained with ({_short(self.encoder_identity)}), found "
+                f"another one ({_short(found)}); name the right folder (--set features.model=FOLDER), or train again"
             )
 
     def check_flow(self) -> None:
@@ -110,7 +114,11 @@ class BundleInputs:
 def _encoder_identity(settings: FeaturesSettings) -> str:
     if settings.file is not None:
         return f"{FROM_FILE}{file_identity(settings.file)}"
-    return content_identity(encoder_folder(settings.model))
+    return encoder_identity(settings)
+
+
+def _short(identity: str) -> str:
+    return identity if "@" in identity else identity[:16]  # a model of the hub at a commit, or a hash
 
 
 def flow_identity(settings: FlowsSettings) -> str | None:

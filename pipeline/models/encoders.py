@@ -1,6 +1,5 @@
-"""Image encoders: one embedding per frame, by the image tower of a CLIP model that ``transformers`` opens."""
+"""Image encoders: one embedding per frame, by the image tower of a CLIP or SigLIP model that ``transformers`` opens."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +11,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, SiglipVisionConfig, SiglipVisionModel
 from transformers.utils import logging as transformers_logging
 
 from pipeline.config import ConfigError, FeaturesSettings
-from pipeline.models.clip_folder import encoder_folder, feature_length
+from pipeline.models.clip_folder import encoder_folder, encoder_kind, feature_length, image_size, read_preparation
 from pipeline.models.devices import pick_device
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""What ViFi-CLIP normalises with (not OpenAI's values); a folder's preprocessor_config.json may say otherwise."""
-SHORT_SIDE = 256 / 224
-"""Short side before the centre crop, as a multiple of the crop's."""
+_MODELS: dict[str, tuple[Any, Any, str]] = {
+    "clip": (CLIPVisionConfig, CLIPVisionModelWithProjection, "image_embeds"),
+    "siglip": (SiglipVisionConfig, SiglipVisionModel, "pooler_output"),
+}
+"""Kind -> configuration, model, and what of its answer is the embedding."""
+_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Encoder:
@@ -36,13 +36,18 @@ class Encoder:
         self.length = feature_length(folder)
         self._device = pick_device(settings.device)
         self._batch_size = settings.batch_size
-        # A folder may hold both towers; the configuration of the image tower is taken out of it.
-        config = CLIPVisionConfig.from_pretrained(folder)
-        self._model = _open_model(folder, config).to(self._device).eval()
-        self._size = int(self._model.config.image_size)
-        self._prepare = letterbox if settings.preprocessing == "letterbox" else centre_crop
-        mean_3, std_3 = _normalisation(folder)
-        self._mean_3, self._std_3 = (torch.tensor(v, device=self._device) for v in (mean_3, std_3))
+        self._type = pick_type(settings.precision, self._device)
+        self._model, self._answer = _open_model(folder)
+        self._model.to(self._device, self._type).eval()
+        self._size = image_size(folder)
+        self._letterbox = settings.preprocessing == "letterbox"
+        self._own = read_preparation(folder)
+        self._mean_3, self._std_3 = (torch.tensor(v, device=self._device) for v in (self._own.mean, self._own.std))
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what no key holds of how features are made (plain JSON)."""
+        precision = next(name for name, dtype in _TYPES.items() if dtype == self._type)
+        return {"device": str(self._device), "batch_size": self._batch_size, "precision": precision}
 
     def __call__(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return embeddings (B, ``length``) float32 of images (B, H, W, C) uint8 0..255, C = 1 (grey) or 3 (RGB).
@@ -65,11 +70,25 @@ class Encoder:
     def _encode(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
             image_BCHW = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(self._device).permute(0, 3, 1, 2)
-            grey_or_rgb = image_BCHW.float().div(255).expand(-1, 3, -1, -1)
-            pixel_BCHW = self._prepare(grey_or_rgb, self._size, self._mean_3)
+            pixel_BCHW = self._prepare(image_BCHW.float().div(255).expand(-1, 3, -1, -1))
             pixel_BCHW = (pixel_BCHW - self._mean_3[:, None, None]) / self._std_3[:, None, None]
-            embedding_BD: Tensor = self._model(pixel_values=pixel_BCHW).image_embeds
+            embedding_BD: Tensor = getattr(self._model(pixel_values=pixel_BCHW.to(self._type)), self._answer)
             return np.asarray(embedding_BD.float().cpu().numpy())
+
+    def _prepare(self, image_BCHW: Tensor) -> Tensor:
+        bicubic = self._own.bicubic
+        if self._letterbox:
+            return letterbox(image_BCHW, self._size, self._mean_3, bicubic=bicubic)
+        if self._own.squash:
+            return _resized(image_BCHW, self._size, self._size, bicubic=bicubic)
+        return centre_crop(image_BCHW, self._size, self._own.short_side_for(self._size), bicubic=bicubic)
+
+
+def pick_type(precision: str, device: torch.device) -> torch.dtype:
+    """Return the type of a ``precision`` setting; auto = half precision on a GPU."""
+    if precision == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return _TYPES[precision]
 
 
 def open_encoder(settings: FeaturesSettings) -> Encoder:
@@ -78,15 +97,15 @@ def open_encoder(settings: FeaturesSettings) -> Encoder:
     Raises
     ------
     FileNotFoundError
-        The folder, its config.json or its model.safetensors is missing.
+        The folder, its config.json or its model.safetensors is missing, or the model of the hub was not fetched.
     ConfigError
         The weights are damaged, or not those of the image tower that config.json describes.
     """
-    return Encoder(encoder_folder(settings.model), settings)
+    return Encoder(encoder_folder(settings.model, settings.revision), settings)
 
 
-def letterbox(image_BCHW: Tensor, size: int, fill_3: Tensor) -> Tensor:
-    """Resize the long side to ``size`` (bilinear, antialiased), keep the whole frame, pad both ends alike with a colour.
+def letterbox(image_BCHW: Tensor, size: int, fill_3: Tensor, *, bicubic: bool = False) -> Tensor:
+    """Resize the long side to ``size`` (antialiased), keep the whole frame, pad both ends alike with a colour.
 
     Images (B, 3, H, W) float 0..1 become (B, 3, size, size).
     """
@@ -95,32 +114,40 @@ def letterbox(image_BCHW: Tensor, size: int, fill_3: Tensor) -> Tensor:
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     padded_BCHW = fill_3[:, None, None].expand(len(image_BCHW), -1, size, size).clone()
     top, left = (size - rows) // 2, (size - columns) // 2
-    padded_BCHW[:, :, top : top + rows, left : left + columns] = _resized(image_BCHW, rows, columns)
+    padded_BCHW[:, :, top : top + rows, left : left + columns] = _resized(image_BCHW, rows, columns, bicubic=bicubic)
     return padded_BCHW
 
 
-def centre_crop(image_BCHW: Tensor, size: int, fill_3: Tensor | None = None) -> Tensor:
-    """Resize the short side to 256/224 of ``size`` (bilinear, antialiased) and cut the middle out, as ViFi-CLIP does.
+def centre_crop(image_BCHW: Tensor, size: int, short_side: int, *, bicubic: bool = False) -> Tensor:
+    """Resize the short side to ``short_side`` (antialiased) and cut the middle out, as CLIP's image processors do.
 
     Images (B, 3, H, W) float 0..1 become (B, 3, size, size); nothing is padded.
     """
     height, width = image_BCHW.shape[2:]
-    short = int(SHORT_SIDE * size)
-    rows, columns = (short, int(short * width / height)) if height <= width else (int(short * height / width), short)
+    if height <= width:
+        rows, columns = short_side, int(short_side * width / height)
+    else:
+        rows, columns = int(short_side * height / width), short_side
     top, left = round((rows - size) / 2), round((columns - size) / 2)
-    return _resized(image_BCHW, rows, columns)[:, :, top : top + size, left : left + size]
+    return _resized(image_BCHW, rows, columns, bicubic=bicubic)[:, :, top : top + size, left : left + size]
 
 
-def _resized(image_BCHW: Tensor, rows: int, columns: int) -> Tensor:
+def _resized(image_BCHW: Tensor, rows: int, columns: int, *, bicubic: bool) -> Tensor:
     if tuple(image_BCHW.shape[2:]) == (rows, columns):
         return image_BCHW
-    return F.interpolate(image_BCHW, (rows, columns), mode="bilinear", align_corners=False, antialias=True)
+    mode = "bicubic" if bicubic else "bilinear"
+    resized_BCHW = F.interpolate(image_BCHW, (rows, columns), mode=mode, align_corners=False, antialias=True)
+    return resized_BCHW.clamp(0, 1) if bicubic else resized_BCHW  # cubic curves overshoot at edges
 
 
-def _open_model(folder: Path, config: CLIPVisionConfig) -> Any:
+def _open_model(folder: Path) -> tuple[Any, str]:
+    """Return the image tower in fp32, and which of its answers is the embedding; code in the folder is never run."""
+    configuration, architecture, answer = _MODELS[encoder_kind(folder)]
+    # A folder may hold both towers; the configuration of the image tower is taken out of it.
+    config = configuration.from_pretrained(folder)
     with _quiet():
         try:
-            opened: Any = CLIPVisionModelWithProjection.from_pretrained(
+            opened: Any = architecture.from_pretrained(
                 folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
         except (SafetensorError, RuntimeError) as error:
@@ -135,7 +162,7 @@ def _open_model(folder: Path, config: CLIPVisionConfig) -> Any:
             f"{folder / 'model.safetensors'}: expected all weights of the image tower that config.json describes, "
             f"found {len(missing)} missing, such as {missing[0]}; copy, import or make the model again"
         )
-    return model
+    return model, answer
 
 
 @contextmanager
@@ -152,8 +179,3 @@ def _quiet() -> Iterator[None]:
         if bars:
             logging.enable_progress_bar()
 
-
-def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    path = folder / "preprocessor_config.json"
-    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return tuple(facts.get("image_mean", IMAGENET_MEAN)), tuple(facts.get("image_std", IMAGENET_STD))

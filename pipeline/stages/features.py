@@ -1,14 +1,17 @@
 """Features: what a CLIP image encoder makes of each frame, of normal video and of spatial pseudo-anomalies."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pipeline.config import Config
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, Split, VideoRecord
 
 if TYPE_CHECKING:
+    from pipeline.models.encoders import Encoder
     from pipeline.models.feature_files import FeatureFile
 
 
@@ -25,17 +28,19 @@ class _FeatureStage(ShardStage):
     described: ClassVar[str]
     _file: "FeatureFile | None" = None
 
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._told: Callable[[], dict[str, Any]] = dict
+
     def settings(self) -> dict[str, Any]:
         """Return the preprocessing and what identifies the weights."""
-        from pipeline.models.clip_folder import encoder_folder
-        from pipeline.models.weights import content_identity
+        from pipeline.models.clip_folder import declared_settings
 
         if self.config.features.file is not None:
             from pipeline.models.feature_files import file_identity
 
             return {"file": file_identity(self.config.features.file)}  # no model of ours, nor its preprocessing
-        settings = self.config.features.determining()
-        return {**settings, "model": content_identity(encoder_folder(self.config.features.model))}
+        return declared_settings(self.config.features)
 
     def check(self) -> None:
         """Refuse missing weights and folders that hold no CLIP model before anything is read."""
@@ -74,9 +79,16 @@ class _FeatureStage(ShardStage):
         """Load the encoder and return the function that makes one shard."""
 
     def provenance(self) -> dict[str, Any]:
-        """Tell which file the features were read from, and what it says of how they were made."""
+        """Tell device, batch size and precision; or which file the features were read from, and what it says of itself."""
         path = self.config.features.file
-        return {} if path is None else {"features": self._open_file(path).told()}
+        return self._told() if path is None else {"features": self._open_file(path).told()}
+
+    def _open_encoder(self) -> "Encoder":
+        from pipeline.models.encoders import open_encoder
+
+        encoder = open_encoder(self.config.features)
+        self._told = encoder.provenance
+        return encoder
 
     def _open_file(self, path: Path) -> "FeatureFile":
         from pipeline.models.feature_files import FeatureFile
@@ -90,7 +102,8 @@ class _FeatureStage(ShardStage):
             return self._open_file(self.config.features.file).length
         from pipeline.models.clip_folder import encoder_folder, feature_length
 
-        return feature_length(encoder_folder(self.config.features.model))
+        features = self.config.features
+        return feature_length(encoder_folder(features.model, features.revision))
 
 
 class FeaturesNormalStage(_FeatureStage):
@@ -104,9 +117,7 @@ class FeaturesNormalStage(_FeatureStage):
 
     def encoding_worker(self) -> ShardWorker:
         """Encode every frame."""
-        from pipeline.models.encoders import open_encoder
-
-        encode = open_encoder(self.config.features)
+        encode = self._open_encoder()
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
             frames_THWC = inputs.read("frames", "frames", shard.record, shard.start, shard.stop)
@@ -129,9 +140,7 @@ class FeaturesStage(_FeatureStage):
 
     def encoding_worker(self) -> ShardWorker:
         """Encode the frames in which something was inpainted."""
-        from pipeline.models.encoders import open_encoder
-
-        encode = open_encoder(self.config.features)
+        encode = self._open_encoder()
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
             span = shard.record, shard.start, shard.stop

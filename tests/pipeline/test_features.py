@@ -16,8 +16,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, CLIPVisionConfig,
 
 from pipeline.config import Config, ConfigError, FeaturesSettings
 from pipeline.contract import Array, Inputs, Labels, Shard, Split, Video, VideoRecord
-from pipeline.models.clip_folder import encoder_folder, feature_length
-from pipeline.models.encoders import IMAGENET_MEAN, IMAGENET_STD, centre_crop, letterbox, open_encoder
+from pipeline.models.clip_folder import IMAGENET_MEAN, IMAGENET_STD, encoder_folder, feature_length
+from pipeline.models.encoders import centre_crop, letterbox, open_encoder
 from pipeline.models.weights import EMBEDDED
 from pipeline.stages.features import FeaturesNormalStage, FeaturesStage
 
@@ -110,14 +110,14 @@ def test_letterbox_shows_what_the_centre_crop_cuts_off() -> None:
     frame = torch.zeros(1, 3, 32, 96)
     frame[..., :6] = 1  # something at the left edge
     assert letterbox(frame, SIZE, torch.zeros(3)).max() > 0.9
-    assert centre_crop(frame, SIZE).max() == 0
+    assert centre_crop(frame, SIZE, 36).max() == 0
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 160), (128, 192), (90, 40), (32, 32)])
 def test_the_centre_crop_is_that_of_torchvision(height: int, width: int) -> None:
     frame = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     by_torchvision = v2.Compose([v2.Resize(int(SIZE * 256 / 224), antialias=True), v2.CenterCrop(SIZE)])(frame)
-    torch.testing.assert_close(centre_crop(frame, SIZE), by_torchvision, atol=1e-5, rtol=0)
+    torch.testing.assert_close(centre_crop(frame, SIZE, int(SIZE * 256 / 224)), by_torchvision, atol=1e-5, rtol=0)
 
 
 def test_preprocessing_is_a_choice_that_changes_the_embedding(tower: Path, frames_THWC: NDArray[np.uint8]) -> None:

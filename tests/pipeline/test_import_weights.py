@@ -26,7 +26,8 @@ from torchvision.models.optical_flow import raft_large, raft_small
 from transformers import CLIPVisionModelWithProjection
 
 from pipeline.config import Config, ConfigError, FeaturesSettings, FlowsSettings, InpaintSettings
-from pipeline.models.encoders import IMAGENET_MEAN, IMAGENET_STD, open_encoder
+from pipeline.models.clip_folder import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.models.encoders import open_encoder
 from pipeline.models.flow_raft import open_raft
 from pipeline.models.importing.compvis_names import UNetSizes, VQSizes, unet_modules, vq_modules
 from pipeline.models.importing.raft import torchvision_name
