@@ -207,12 +207,20 @@ def _link_splits(root: Path, target: Path, test: str) -> None:
         split = "test" if video.id in chosen else "train"
         other = "train" if split == "test" else "test"
         place = source.relative_to(root)
-        if (target / other / place).is_symlink():  # of an earlier call with another pattern
-            (target / other / place).unlink()
+        _unlink(target / other / place, target / other)
         link(target / split / place, source)
     for beside in _BESIDE:
         if (root / beside).exists():
             link(target / beside, root / beside)
+
+
+def _unlink(place: Path, top: Path) -> None:
+    """Remove a link that an earlier call with another pattern made, and folders that are empty without it."""
+    if not place.is_symlink():
+        return
+    place.unlink()
+    while (place := place.parent) != top and not any(place.iterdir()):
+        place.rmdir()
 
 
 def cameras_of(root: Path) -> list[str]:

@@ -1,0 +1,234 @@
+"""``stpa data prepare``: from archives and folders to a checked dataset and a settings file."""
+
+import re
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.config import load_config
+from pipeline.datasets import published
+from pipeline.datasets.instructions import HOW_TO_GET
+from pipeline.datasets.prepare import NAMES
+from pipeline.datasets.published import Published, Totals
+from pipeline.prepare_cli import TEMPLATES
+from stpa import main
+from tests.pipeline import layouts
+
+FRAMES = layouts.FRAMES
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that what the makers write is what was published."""
+    totals = {
+        "ped1": Published(title="UCSD Ped1", splits={"train": Totals(videos=2), "test": Totals(videos=3)}),
+        "ped2": Published(title="UCSD Ped2", splits={"train": Totals(videos=2), "test": Totals(videos=3, frames=60)}),
+        "avenue": Published(title="CUHK Avenue", splits={"train": Totals(videos=2), "test": Totals(videos=2)}),
+        "shanghaitech": Published(title="ShanghaiTech", splits={"train": Totals(videos=2), "test": Totals(videos=2)}),
+        "ubnormal": Published(title="UBnormal", splits={"train": Totals(videos=2), "test": Totals(videos=2)}),
+    }
+    monkeypatch.setattr("pipeline.datasets.check.PUBLISHED", totals)
+    monkeypatch.setattr("pipeline.datasets.check._check_doubles", lambda *_: None)  # all small videos are alike
+    assert set(totals) == set(published.PUBLISHED)
+
+
+def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str, code: int = 0) -> Result:
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(main, ["data", "prepare", *words])
+    assert done.exit_code == code, done.output
+    return done
+
+
+def pack(archive: Path, folder: Path) -> Path:
+    """Put a folder's content into a zip or tar archive."""
+    files = sorted(path for path in folder.rglob("*"))
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as opened:
+            for path in files:
+                opened.write(path, path.relative_to(folder))
+    else:
+        with tarfile.open(archive, "w:gz") as tar:
+            for path in files:
+                tar.add(path, path.relative_to(folder), recursive=False)
+    return archive
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_source_the_steps_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    told = prepare(tmp_path, monkeypatch, name).output
+    assert "1. " in told
+    assert f"stpa data prepare {name} " in told
+    assert "licence" in told
+    assert not list(tmp_path.iterdir())
+    if name in ("shanghaitech", "ubnormal"):
+        assert "in a browser" in told
+    assert set(HOW_TO_GET) == set(NAMES)
+
+
+def test_ped1_and_ped2_come_out_of_one_archive_that_is_unpacked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = tmp_path / "src" / "UCSD_Anomaly_Dataset.v1p2"
+    layouts.make_ucsd(both)
+    layouts.make_ucsd(both, name="UCSDped1", masked=(1, 2, 6))
+    archive = pack(tmp_path / "UCSD_Anomaly_Dataset.tar.gz", tmp_path / "src")
+    told = prepare(tmp_path, monkeypatch, "ped2", str(archive)).output
+    assert "next: for stage in flows inpaint features train eval; do stpa $stage --config ped2.toml" in told
+    assert "0 problem(s)" in told
+    found = load_config(tmp_path / "ped2.toml")
+    assert str(found.dataset.root) == "data/ucsd/UCSD_Anomaly_Dataset.v1p2/UCSDped2"
+    assert (found.dataset.kind, found.dataset.part, found.dataset.name) == ("ucsd", "ped2", "ped2")
+    assert found.train == load_config(TEMPLATES / "ped2.toml").train
+    unpacked = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.tif")}
+    assert len(unpacked) == 2 * 5 * FRAMES
+    prepare(tmp_path, monkeypatch, "ped1", str(archive))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.tif")} == unpacked
+    assert load_config(tmp_path / "ped1.toml").dataset.part == "ped1"
+
+
+def test_a_folder_is_read_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.make_ucsd(tmp_path / "elsewhere" / "deep")
+    (tmp_path / "here").mkdir()
+    prepare(tmp_path / "here", monkeypatch, "ped2", str(tmp_path / "elsewhere"))
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["ped2.toml"]
+    assert load_config(tmp_path / "here" / "ped2.toml").dataset.root == tmp_path / "elsewhere" / "deep" / "UCSDped2"
+
+
+def test_avenue_is_put_together_from_its_archives_and_the_labels_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts.make_avenue(tmp_path / "src")
+    sources = []
+    for part in ("Avenue Dataset", "ground_truth_demo"):
+        (tmp_path / part).mkdir()
+        (tmp_path / "src" / part).rename(tmp_path / part / part)
+        sources.append(str(pack(tmp_path / f"{part}.zip", tmp_path / part)))
+    labels = tmp_path / "frame_labels_avenue.npy"
+    np.save(labels, np.arange(2 * FRAMES)[None] % 2)
+    told = prepare(tmp_path, monkeypatch, "avenue", *sources, str(labels), "--labels", "3867").output
+    assert "labels of test: frame_labels_avenue.npy (set 3867)" in told
+    assert load_config(tmp_path / "avenue.toml").dataset.labels == "3867"
+    told = prepare(tmp_path, monkeypatch, "avenue", *sources, "--config", "other.toml").output
+    assert "testing_label_mask (set 3712)" in told
+
+
+def test_ubnormal_takes_its_lists_from_the_repository_of_its_authors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts.make_ubnormal(tmp_path / "src" / "UBnormal")
+    (tmp_path / "src" / "UBnormal" / "scripts").rename(tmp_path / "scripts")
+    archive = pack(tmp_path / "UBnormal.zip", tmp_path / "src")
+    told = prepare(tmp_path, monkeypatch, "ubnormal", str(archive), code=3).output
+    assert "expected this list of videos" in told
+    assert "mend the problems above" in told
+    prepare(tmp_path, monkeypatch, "ubnormal", str(archive), str(tmp_path / "scripts"))
+
+
+def test_shanghaitech_is_told_from_the_common_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.make_shanghaitech(tmp_path / "one")
+    prepare(tmp_path, monkeypatch, "shanghaitech", str(tmp_path / "one"))
+    assert load_config(tmp_path / "shanghaitech.toml").dataset.kind == "shanghaitech"
+    layouts.make_frames_layout(tmp_path / "two" / "shanghai", tests=("01_0014", "12_0142"))
+    np.save(tmp_path / "two" / "frame_labels_shanghai.npy", np.zeros(2 * FRAMES + 2, int))
+    prepare(tmp_path, monkeypatch, "shanghaitech", str(tmp_path / "two"), "--config", "two.toml", code=3)  # 3 videos, not 2
+    assert load_config(tmp_path / "two.toml").dataset.kind == "frames"
+
+
+def test_a_dataset_that_is_not_there_says_what_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.make_folder(tmp_path / "mine")
+    told = prepare(tmp_path, monkeypatch, "ped2", str(tmp_path / "mine"), code=3).output
+    assert "expected ped2 as published" in told
+    assert "`stpa data prepare ped2` says what to get" in told
+    assert "expected an archive or a folder" in prepare(tmp_path, monkeypatch, "ped2", "nowhere.zip", code=3).output
+
+
+def test_settings_that_were_changed_since_are_kept_and_others_never_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts.make_ucsd(tmp_path)
+    prepare(tmp_path, monkeypatch, "ped2", "UCSDped2")
+    path = tmp_path / "ped2.toml"
+    path.write_text(path.read_text().replace("epochs = 3", "epochs = 7"))
+    assert "kept" in prepare(tmp_path, monkeypatch, "ped2", "UCSDped2").output
+    assert load_config(path).train.epochs == 7
+    path.write_text('[dataset]\nname = "other"\n')
+    assert "found another" in prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=2).output
+    prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", "--force")
+    assert load_config(path).train.epochs == 3
+
+
+def test_every_benchmark_has_a_settings_file_that_can_be_filled_in() -> None:
+    for name in NAMES:
+        config = load_config(TEMPLATES / f"{'cameras' if name == 'folder' else name}.toml")
+        assert config.dataset.name == ("cameras" if name == "folder" else name)
+
+
+# ---- your own recordings
+
+
+def make_recordings(root: Path) -> Path:
+    for camera, size in (("gate", (48, 64)), ("back yard", (36, 48))):
+        for day in ("monday", "tuesday"):
+            layouts.write_video(root / camera / f"{day}.avi", 40, "MJPG", size)
+    (root / "labels.csv").write_text("video,start,end\ngate/tuesday,0:00:00.2,0.4s\n")
+    return root
+
+
+def test_recordings_are_linked_into_train_and_test_and_nothing_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_recordings(tmp_path / "nas")
+    words = ("folder", str(source), "--called", "mine", "--test", "*/tuesday")
+    told = prepare(tmp_path, monkeypatch, *words, "--fps", "12.5").output
+    assert "labels of test: labels.csv" in told
+    assert re.search(r"train +2 +40 ", told), told  # 20 of each at half the rate
+    made = sorted(str(path.relative_to(tmp_path / "data")) for path in (tmp_path / "data").rglob("*") if path.is_symlink())
+    assert made == [
+        "mine/labels.csv",
+        *(f"mine/test/{camera}/tuesday.avi" for camera in ("back yard", "gate")),
+        *(f"mine/train/{camera}/monday.avi" for camera in ("back yard", "gate")),
+    ]
+    config = load_config(tmp_path / "mine.toml").dataset
+    assert (config.kind, config.fps, config.damaged, str(config.root)) == ("folder", 12.5, "use", "data/mine")
+    again = prepare(tmp_path, monkeypatch, *words, "--fps", "12.5").output
+    assert "kept" in again
+
+
+def test_another_choice_of_test_videos_moves_their_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_recordings(tmp_path / "nas")
+    prepare(tmp_path, monkeypatch, "folder", str(source), "--called", "mine", "--test", "*/tuesday")
+    (source / "labels.csv").unlink()
+    (tmp_path / "data" / "mine" / "labels.csv").unlink()
+    prepare(tmp_path, monkeypatch, "folder", str(source), "--called", "mine", "--test", "gate/*")
+    links = {path.relative_to(tmp_path / "data" / "mine").parts[:2] for path in (tmp_path / "data").rglob("*.avi")}
+    assert links == {("train", "back yard"), ("test", "gate")}
+
+
+def test_each_camera_gets_settings_so_a_model_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_recordings(tmp_path / "nas")
+    words = ("folder", str(source), "--called", "mine", "--test", "*/tuesday", "--each-camera")
+    told = prepare(tmp_path, monkeypatch, *words).output
+    assert "--config mine-gate.toml" in told
+    for file, camera in (("mine-gate.toml", "gate"), ("mine-back-yard.toml", "back yard")):
+        config = load_config(tmp_path / file).dataset
+        assert (config.name, config.camera) == (file.removesuffix(".toml"), camera)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "say which recordings are not for training"),
+        (("--test", "x*"), "expected some of 4 recordings .* it fits none"),
+        (("--test", "*"), "it fits all"),
+    ],
+)
+def test_recordings_without_train_and_test_need_a_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    source = make_recordings(tmp_path / "nas")
+    told = prepare(tmp_path, monkeypatch, "folder", str(source), *words, code=2).output
+    assert re.search(message, told), told
