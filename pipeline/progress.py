@@ -6,8 +6,18 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 LINE_SECONDS = 10.0
 
@@ -50,13 +60,37 @@ class Progress:
 
 
 def _time_left(seconds: float, done: float, left: float) -> str:
-    """Say how long it took, or will take; ``done`` is what was done in these seconds."""
+    """Say how fast it goes and how long it took, or will take; ``done`` is what was done in these seconds."""
     if left <= 0:
-        return f" in {seconds:.0f} s"
-    return f", about {seconds / done * left:.0f} s left" if done > 0 else ""
+        return f" in {duration(seconds)}"
+    return f", {_rate(done / seconds)}, about {duration(seconds / done * left)} left" if done > 0 and seconds > 0 else ""
+
+
+def _rate(per_second: float) -> str:
+    """Return a rate in a unit that needs no small fractions."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if per_second * seconds >= 1:
+            return f"{per_second * seconds:.3g}/{unit}"
+    return f"{per_second * 3600:.3g}/h"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in the unit in which people would say it."""
+    for unit, size, most in (("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172_800.0)):
+        if seconds < most:
+            return f"{seconds / size:.{0 if seconds / size >= 10 or unit == 's' else 1}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+class _RateColumn(ProgressColumn):
+    """How fast it goes."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, once it is known."""
+        return Text(_rate(task.speed) if task.speed else "")
 
 
 def _bars() -> Bars:
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    times = (_RateColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
     return Bars(*columns, console=Console(stderr=True), transient=True)

@@ -13,6 +13,7 @@ Arrays and models never pass through it.
    worker after the other, Dask gives it back: the first shard without a receipt is at fault, the others are tried again.
 """
 
+import re
 import sys
 import time
 from collections import deque
@@ -32,6 +33,7 @@ from pipeline.execution.on_worker import inspect, make_piece
 from pipeline.execution.work import Answer, Job, receipt_of
 
 _Client: Any = distributed.Client  # which has no types
+ADDRESS = re.compile(r"([a-z]+://)?[^\s/]+:\d+/?")
 LOOK_AGAIN = 2.0  # seconds after which workers that came or went are noticed
 LATE = 10.0  # seconds after which a receipt must be seen here: network file systems are slow to tell
 
@@ -61,11 +63,10 @@ class DaskWorkers:
 
     @contextmanager
     def _client(self) -> Iterator[Any]:
+        if not ADDRESS.fullmatch(self._address):  # a client that refuses it would try to close for a minute
+            raise ConfigError(f"--scheduler: expected an address such as tcp://host:8786, found {self._address!r}")
         try:
             client = _Client(self._address, set_as_default=False, name="stpa")
-        except ValueError as error:
-            message = f"--scheduler {self._address!r}: expected an address such as tcp://host:8786 ({error})"
-            raise ConfigError(message) from error
         except OSError as error:
             raise ExecutionError(f"--scheduler {self._address}: no Dask scheduler answers there ({error})") from error
         with client:

@@ -33,14 +33,15 @@ def cut_pieces(shards: Sequence[Shard], *, in_order: bool, workers: int) -> list
     return [piece for video in videos for piece in _cut(video, most)]
 
 
-def share_of(shards: Sequence[Shard], number: int, jobs: int) -> list[Shard]:
+def share_of(shards: Sequence[Shard], number: int, jobs: int, *, in_order: bool) -> list[Shard]:
     """Return the share of job ``number``, counted from 1, of ``jobs`` jobs: the same for all who cut the same shards.
 
-    Shares are disjoint and complete. Whole videos are dealt out, the longest first, each to the job with least; a video
-    with more shards than a fair share is cut. No share holds more than twice a fair one, rounded up.
+    Shares are disjoint and complete. Pieces of videos are dealt out, the longest first, each to the job with least. With
+    ``in_order`` they are whole videos, but for those longer than a fair share, and no share holds more than two fair ones;
+    otherwise at most a quarter of a fair share, and none holds more than a quarter too much (rounded up).
     """
-    fair = max(1, -(-len(shards) // jobs))
-    pieces = [piece for video in _by_video(shards) for piece in _cut(video, fair)]
+    most = max(1, -(-len(shards) // (jobs if in_order else jobs * PIECES_PER_WORKER)))
+    pieces = [piece for video in _by_video(shards) for piece in _cut(video, most)]
     loads = [0] * jobs
     share: set[int] = set()  # numbers of pieces
     for index in sorted(range(len(pieces)), key=lambda index: -len(pieces[index])):  # stable: equal ones in their order

@@ -192,5 +192,6 @@ def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatc
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         with pytest.raises(ExecutionError, match="no Dask scheduler answers there"):
             DaskWorkers(f"tcp://127.0.0.1:{free_port()}").workers()
-        with pytest.raises(ConfigError, match="tcp://host:8786"):
-            DaskWorkers("nonsense").workers()
+        for nonsense in ("nonsense", "tcp://host", "tcp://host:port", ""):
+            with pytest.raises(ConfigError, match="tcp://host:8786"):
+                DaskWorkers(nonsense).workers()

@@ -1,0 +1,38 @@
+"""How commands end: what is expected to go wrong becomes a message and an exit code, never a traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import click
+
+from pipeline.config import ConfigError
+from pipeline.contract import DataError
+
+FAILURE, USAGE, BAD_DATA, UPSTREAM, PARTLY = 1, 2, 3, 4, 5  # exit codes; 0 = done
+
+
+def fail(code: int, message: str) -> NoReturn:
+    """Print a message on stderr and leave with an exit code."""
+    click.echo(f"stpa: {message}", err=True)
+    raise click.exceptions.Exit(code)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn what is expected to go wrong into a message and the exit code of design section 12."""
+    from pipeline.artifacts.store import MissingShardError
+    from pipeline.execution.errors import ExecutionError
+
+    try:
+        yield
+    except ConfigError as error:
+        fail(USAGE, str(error))
+    except DataError as error:
+        fail(BAD_DATA, str(error))
+    except MissingShardError as error:
+        fail(UPSTREAM, str(error))
+    except (OSError, ArithmeticError, ExecutionError) as error:
+        fail(FAILURE, f"{error}\nwhat was finished is kept; the same command goes on from there")
+    except KeyboardInterrupt:
+        fail(FAILURE, "interrupted; what was finished is kept, and the same command goes on from there")
