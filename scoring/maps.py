@@ -15,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from pipeline.artifacts.bounded import read_whole
 from pipeline.contract import Array
 
 NAME = "maps.zarr"
@@ -68,7 +69,7 @@ def read_maps(folder: Path, video: str) -> tuple[NDArray[np.int32], dict[str, ND
         raise KeyError(f"{folder / NAME}: no error maps of test video {video}")
     group = store[str(videos.index(video))]
     assert isinstance(group, zarr.Group)
-    arrays = {name: np.asarray(array[:]) for name, array in group.arrays()}
+    arrays = {name: read_whole(array) for name, array in group.arrays()}
     return arrays.pop("frame"), arrays
 
 

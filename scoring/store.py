@@ -22,6 +22,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from pipeline.artifacts.bounded import read_whole
 from pipeline.contract import Array
 from scoring.scores import ProtocolScores
 from scoring.summary import VideoResult
@@ -75,7 +76,7 @@ def read_scores(folder: Path, protocol: str) -> dict[str, dict[str, NDArray[Any]
 
 def read_table(group: zarr.Group) -> dict[str, NDArray[Any]]:
     """Return the columns that :func:`write_table` wrote, in that order."""
-    found = {name: np.asarray(array[:]) for name, array in group.arrays()}
+    found = {name: read_whole(array) for name, array in group.arrays()}
     order: Any = group.attrs.get("columns", sorted(found))
     return {name: found[name] for name in order}
 

@@ -6,23 +6,27 @@ is read through this codec; what it writes are the same bytes as Zarr's own.
 """
 
 import asyncio
+import math
 from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer
 from zarr.registry import register_codec
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MOST_BYTES = 1 << 32
+"""What an array of which nothing is known but its own metadata may take up when it is unpacked."""
 
 
 class BoundedZstd(ZstdCodec):
     """Zstandard that unpacks no more than a chunk holds."""
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
-        expected = int(np.prod(chunk_spec.shape, dtype=object)) * chunk_spec.dtype.to_native_dtype().itemsize
+        expected = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
         packed = chunk_bytes.as_numpy_array()
         found = unpacked_size(packed[:18].tobytes())
         if found != expected:
@@ -46,6 +50,21 @@ def unpacked_size(header: bytes) -> int | None:
     if width == 0 or len(field) < width:
         return None
     return int.from_bytes(field, "little") + (256 if width == 2 else 0)
+
+
+def read_whole(array: "zarr.Array[Any]") -> NDArray[Any]:
+    """Return all values of an array that nothing declares but its own metadata, unless they would fill the memory.
+
+    Raises
+    ------
+    ValueError
+        They take up more than 4 GiB, or one of its chunks does.
+    """
+    for what, shape in (("an array", array.shape), ("a chunk", array.shards or array.chunks)):
+        size = math.prod(shape) * array.dtype.itemsize
+        if size > MOST_BYTES:
+            raise ValueError(f"{array.path}: expected {what} of at most {MOST_BYTES:,} bytes, found one of {size:,}")
+    return np.asarray(array[:])
 
 
 def require_layout(found: "zarr.Array[Any]", declared: "zarr.Array[Any]") -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.bounded import MOST_BYTES
 from pipeline.artifacts.files import safe_name
 from pipeline.artifacts.metadata import spec_on_disk
 from pipeline.artifacts.place import Place
@@ -16,8 +17,6 @@ from pipeline.artifacts.seals import SEAL
 from pipeline.artifacts.store import Artifact
 from pipeline.artifacts.subject import Known
 from pipeline.contract import ArraySpec, Shard, Video, VideoRecord
-
-MOST_BYTES = 1 << 32  # that a shard of settings of others may unpack to: what it should hold is known from its files only
 
 Problem = tuple[str, str, str]
 """Place relative to the artifact, expected, found."""
