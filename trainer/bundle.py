@@ -10,8 +10,9 @@ bundle.json                settings, frame size, flow scale, losses, versions
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +27,8 @@ from torch import Tensor, nn
 from pipeline.config import CLIP_FRAMES, TrainSettings
 from pipeline.contract import Array, DataError
 from trainer.autoencoder import Autoencoder, to_device
-from trainer.calibration import Calibration, Network, Pooled
+from trainer.calibration import Calibration, Network, Pooled, pool
+from trainer.dense import dense_errors
 from trainer.devices import Precision, usable_precision
 from trainer.discriminator import Discriminator
 from trainer.indicators import (
@@ -38,6 +40,7 @@ from trainer.indicators import (
     rows_of_tap,
     scored_frames,
     video_windows,
+    window_ends,
     window_errors,
 )
 from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, reduce_pictures, to_channels
@@ -48,6 +51,7 @@ from trainer.threshold import NormalWindows
 __all__ = ["Bundle", "BundleError", "BundleInfo", "Measurement", "Tap", "TapValues", "load_bundle", "save_bundle"]
 
 FORMAT = 1
+Normalise = Callable[[Tensor], Tensor]
 
 
 class BundleError(ValueError):
@@ -114,7 +118,14 @@ class Bundle:
         return ("spatial", "temporal", *(name for name, present in there.items() if present))
 
     def measure(
-        self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None = None, *, batch_size: int = 8
+        self,
+        frames_THWC: Array,
+        flow_T2HW: Array,
+        feature_TD: Array | None = None,
+        *,
+        batch_size: int = 8,
+        phases: int = 0,
+        wanted: slice = slice(None),
     ) -> Measurement:
         """Measure every indicator on one video, at both taps.
 
@@ -124,6 +135,9 @@ class Bundle:
         flow_T2HW : (T-1, 2, H, W) floating point, pixels per frame; ``flow[i]`` from frame i to i+1.
         feature_TD : (T, D) floating point; may be None for a bundle without discriminator.
         batch_size : windows at once.
+        phases : 0 = every frame by its own window of 16; 1, 2, 4, 8 = by long windows (:mod:`trainer.dense`), whose errors
+            are those of no tap, so that both get the same, set against what tap ``centre`` shows in training.
+        wanted : which frames are to have values; the others only give windows context.
 
         Raises
         ------
@@ -131,8 +145,10 @@ class Bundle:
             Fewer frames than a clip, or sizes that do not fit the bundle or each other.
         """
         self._check(frames_THWC, flow_T2HW, feature_TD)
-        spatial = self._pooled("spatial", self.spatial, self._frame_windows(frames_THWC, batch_size))
-        temporal = self._pooled("temporal", self.temporal, self._flow_windows(flow_T2HW, batch_size))
+        pooled = {
+            "spatial": self._pooled("spatial", frames_THWC, batch_size, phases, wanted),
+            "temporal": self._pooled("temporal", flow_T2HW, batch_size, phases, wanted),
+        }
         logit_T = None
         if self.discriminator is not None and feature_TD is not None:
             logit_T = self.discriminator.logits(feature_TD)
@@ -140,9 +156,8 @@ class Bundle:
         cells = (self.info.height // MAP_STRIDE, self.info.width // MAP_STRIDE)
         taps: dict[Tap, TapValues] = {}
         for tap in TAPS:
-            frame_index_N = scored_frames(tap, len(frames_THWC))
-            rows = rows_of_tap(tap, len(frames_THWC))
-            values = {name: value_T[rows] for part in (spatial, temporal) for name, value_T in part[tap].values.items()}
+            frame_index_N = scored_frames(tap, len(frames_THWC), wanted)
+            values = {name: value_N for part in pooled.values() for name, value_N in part[tap].values.items()}
             if logit_T is not None:
                 values["semantic"] = logit_T[frame_index_N]
             if objects is not None:
@@ -150,8 +165,8 @@ class Bundle:
             taps[tap] = TapValues(
                 frame_index_N=frame_index_N,
                 values=values,
-                spatial_map_Nhw=spatial[tap].map_Nhw[rows],
-                temporal_map_Nhw=temporal[tap].map_Nhw[rows],
+                spatial_map_Nhw=pooled["spatial"][tap].map_Nhw,
+                temporal_map_Nhw=pooled["temporal"][tap].map_Nhw,
                 objects_map_Nhw=None if objects is None else objects.painted(frame_index_N, cells, MAP_STRIDE),
             )
         return Measurement(taps=taps, objects=objects)
@@ -183,18 +198,35 @@ class Bundle:
         """
         return self.windows.get(tap, name)
 
-    def _pooled(self, name: Network, network: Autoencoder, windows: Iterator[Tensor]) -> dict[Tap, Pooled]:
-        errors = window_errors(network, windows, self.precision, self.info.settings.reduce)
-        return self.calibration.pooled(name, errors)
+    def _pooled(
+        self, name: Network, stored: Array, batch_size: int, phases: int, wanted: slice
+    ) -> dict[Tap, Pooled]:
+        """Return the values and maps of one network at the frames that each tap scores."""
+        network = self.spatial if name == "spatial" else self.temporal
+        sequence_THWC, normalise = self._frames(stored) if name == "spatial" else self._arriving(stored)
+        reduce, length = self.info.settings.reduce, len(sequence_THWC)
+        frames = {tap: scored_frames(tap, length, wanted) for tap in TAPS}
+        if phases:
+            errors = dense_errors(
+                network, sequence_THWC, normalise, self.precision, phases=phases, reduce=reduce, wanted=wanted
+            )
+            first = wanted.indices(length)[0]
+            pooling = self.calibration.pooling[name, "centre"]
+            return {tap: pool(name, errors.take(frame_index_N - first), pooling) for tap, frame_index_N in frames.items()}
+        windows = video_windows(sequence_THWC, batch_size, window_ends(length, wanted))
+        found = window_errors(network, map(normalise, windows), self.precision, reduce)
+        row_N = {tap: np.arange(len(found[tap].frame_mse_N))[rows_of_tap(tap, length, wanted)] for tap in TAPS}
+        return self.calibration.pooled(name, {tap: errors.take(row_N[tap]) for tap, errors in found.items()})
 
-    def _frame_windows(self, frames_THWC: Array, batch_size: int) -> Iterator[Tensor]:
+    def _frames(self, frames_THWC: Array) -> tuple[Tensor, Normalise]:
+        """Return what the spatial autoencoder sees, before it is normalised, and how that is done."""
         frames = to_channels(torch.as_tensor(frames_THWC).to(self.device), self.info.settings.colour)
-        frames = reduce_pictures(frames, self.info.settings.reduce)
-        return (normalise_frames(clip) for clip in video_windows(frames, batch_size))
+        return reduce_pictures(frames, self.info.settings.reduce), normalise_frames
 
-    def _flow_windows(self, flow_T2HW: Array, batch_size: int) -> Iterator[Tensor]:
+    def _arriving(self, flow_T2HW: Array) -> tuple[Tensor, Normalise]:
+        """Return what the temporal autoencoder sees, before it is normalised, and how that is done."""
         flow = reduce_pictures(arriving_flow(flow_T2HW).to(self.device), self.info.settings.reduce).contiguous()
-        return (normalise_flow(clip, self.info.flow_scale) for clip in video_windows(flow, batch_size))
+        return flow, partial(normalise_flow, flow_scale=self.info.flow_scale)
 
     def _check(self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None) -> None:
         size, frames = (self.info.height, self.info.width), len(frames_THWC)

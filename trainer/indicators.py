@@ -132,12 +132,15 @@ def window_errors(
     }
 
 
-def video_windows(sequence_THWC: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Yield the T windows that end at frames 0..T-1, (B, C, 16, H, W); the first 15 start with repeats of frame 0."""
-    length = len(sequence_THWC)
+def video_windows(sequence_THWC: Tensor, batch_size: int, ends: slice = slice(None)) -> Iterator[Tensor]:
+    """Yield the windows that end at frames 0..T-1 (``ends``: at some of them), (B, C, 16, H, W).
+
+    The first 15 start with repeats of frame 0.
+    """
+    first, stop, _ = ends.indices(len(sequence_THWC))
     padded = torch.cat([sequence_THWC[:1].expand(CLIP_FRAMES - 1, -1, -1, -1), sequence_THWC])
-    for start in range(0, length, batch_size):
-        yield gather_clips(padded, torch.arange(start, min(start + batch_size, length), device=padded.device))
+    for start in range(first, stop, batch_size):
+        yield gather_clips(padded, torch.arange(start, min(start + batch_size, stop), device=padded.device))
 
 
 def gather_clips(sequence_NHWC: Pictures, first_B: Tensor) -> Tensor:
@@ -146,15 +149,28 @@ def gather_clips(sequence_NHWC: Pictures, first_B: Tensor) -> Tensor:
     return sequence_NHWC[index_BT].permute(0, 4, 1, 2, 3)
 
 
-def scored_frames(tap: Tap, num_frames: int) -> NDArray[np.int64]:
-    """Return which frames a tap scores, of a video of ``num_frames``; their window ends at row ``frame + 15 - tap``."""
+def scored_frames(tap: Tap, num_frames: int, wanted: slice = slice(None)) -> NDArray[np.int64]:
+    """Return which of the frames ``wanted`` a tap scores, of a video of ``num_frames``.
+
+    The window of frame n is the one that ends at frame ``n + 15 - TAPS[tap]``.
+    """
+    first, stop, _ = wanted.indices(num_frames)
     before = 0 if tap == "last" else TAPS[tap]
     after = CLIP_FRAMES - 1 - TAPS[tap]
-    return np.arange(before, num_frames - after, dtype=np.int64)
+    return np.arange(max(first, before), max(first, before, min(stop, num_frames - after)), dtype=np.int64)
 
 
-def rows_of_tap(tap: Tap, num_frames: int) -> slice:
-    """Return which of the T windows of :func:`video_windows` score the frames of :func:`scored_frames`."""
-    frames = scored_frames(tap, num_frames)
-    shift = CLIP_FRAMES - 1 - TAPS[tap]
+def window_ends(num_frames: int, wanted: slice = slice(None)) -> slice:
+    """Return the last frames of all windows that score the frames ``wanted`` at any tap."""
+    first, stop, _ = wanted.indices(num_frames)
+    after = max(CLIP_FRAMES - 1 - index for index in TAPS.values())
+    return slice(first, min(num_frames, stop + after))
+
+
+def rows_of_tap(tap: Tap, num_frames: int, wanted: slice = slice(None)) -> slice:
+    """Return which of the windows of :func:`video_windows` that end at :func:`window_ends` score :func:`scored_frames`."""
+    frames = scored_frames(tap, num_frames, wanted)
+    if not len(frames):
+        return slice(0, 0)
+    shift = CLIP_FRAMES - 1 - TAPS[tap] - window_ends(num_frames, wanted).start
     return slice(int(frames[0]) + shift, int(frames[-1]) + shift + 1)

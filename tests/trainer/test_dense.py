@@ -1,0 +1,102 @@
+"""Dense scoring: each frame by the reconstruction of a long window, at the place where it lies."""
+
+import numpy as np
+import pytest
+import torch
+from squares import make_street
+from torch import Tensor
+
+from trainer.autoencoder import make_autoencoder
+from trainer.bundle import Bundle
+from trainer.dense import CONTEXT, SCORED, dense_errors
+from trainer.indicators import MAP_STRIDE, TAPS, scored_frames
+from trainer.normalise import normalise_frames
+
+CPU = torch.device("cpu")
+
+
+def same(clip: Tensor) -> Tensor:
+    return clip.float()
+
+
+def silent(clip_BCTHW: Tensor) -> Tensor:
+    """Return zeros, so that the error is the square of what was shown."""
+    return torch.zeros_like(clip_BCTHW)
+
+
+def numbered(frames: int) -> Tensor:
+    return torch.arange(frames, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 8, 12, 1).contiguous()
+
+
+@pytest.mark.parametrize("frames", [16, 130, 300])
+@pytest.mark.parametrize("phases", [1, 2, 8])
+def test_each_frame_gets_its_own_error(frames: int, phases: int) -> None:
+    errors = dense_errors(silent, numbered(frames), same, "fp32", phases=phases)
+    np.testing.assert_allclose(errors.frame_mse_N.sqrt().numpy(), np.arange(frames), rtol=1e-6)
+    assert errors.map_Nhw.shape == (frames, 8 // MAP_STRIDE, 12 // MAP_STRIDE)
+
+
+def test_windows_are_multiples_of_eight_long_with_context_and_never_much_longer_than_they_score() -> None:
+    lengths = []
+
+    def watch(clip_BCTHW: Tensor) -> Tensor:
+        lengths.append(clip_BCTHW.shape[2])
+        return clip_BCTHW
+
+    dense_errors(watch, numbered(300), same, "fp32", phases=4)
+    assert all(length % 8 == 0 for length in lengths)
+    assert max(lengths) <= SCORED + 2 * CONTEXT + 8
+    assert len(lengths) == 4 * 3
+
+
+def test_the_error_is_that_of_the_network_run_over_frames_and_context() -> None:
+    network = make_autoencoder(channels=1, width=0.1, seed=3, device=CPU).eval()
+    video = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (24, 32, 32, 1)).astype(np.uint8))
+    padded = torch.cat([video[:1].expand(8, -1, -1, -1), video, video[-1:].expand(8, -1, -1, -1)])
+    clip = normalise_frames(padded).permute(3, 0, 1, 2)[None]
+    with torch.no_grad():
+        expected = (network(clip) - clip)[0, 0, 8:32].square()
+    found = dense_errors(network, video, normalise_frames, "fp32")
+    torch.testing.assert_close(found.frame_mse_N, expected.mean((1, 2)), rtol=1e-4, atol=1e-6)
+
+
+def test_pieces_of_whole_windows_give_what_the_video_at_once_gives() -> None:
+    network = make_autoencoder(channels=1, width=0.1, seed=3, device=CPU).eval()
+    video = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (2 * SCORED + 30, 16, 16, 1)).astype(np.uint8))
+    whole = dense_errors(network, video, normalise_frames, "fp32", phases=2)
+    parts = [
+        dense_errors(network, video, normalise_frames, "fp32", phases=2, wanted=slice(start, start + SCORED))
+        for start in range(0, len(video), SCORED)
+    ]
+    torch.testing.assert_close(torch.cat([part.map_Nhw for part in parts]), whole.map_Nhw)
+
+
+def test_a_bundle_measures_the_same_frames_densely_and_both_taps_alike(trained: Bundle) -> None:
+    street = make_street("test", frames=40, seed=5)
+    video = (street.arrays["frames", "frames"], street.arrays["flows", "flow"], street.arrays["features-normal", "normal"])
+    exact, dense = trained.measure(*video).taps, trained.measure(*video, phases=8).taps
+    for tap in TAPS:
+        np.testing.assert_array_equal(dense[tap].frame_index_N, exact[tap].frame_index_N)
+        assert dense[tap].spatial_map_Nhw.shape == exact[tap].spatial_map_Nhw.shape
+        np.testing.assert_array_equal(dense[tap].values["semantic"], exact[tap].values["semantic"])
+        np.testing.assert_array_equal(dense[tap].values["objects"], exact[tap].values["objects"])
+    shared = np.isin(dense["last"].frame_index_N, dense["centre"].frame_index_N)
+    np.testing.assert_array_equal(dense["last"].values["temporal"][shared], dense["centre"].values["temporal"])
+    ratio = dense["centre"].values["temporal_frame_mse"].mean() / exact["centre"].values["temporal_frame_mse"].mean()
+    assert 0.5 < ratio < 2  # a random start of training, yet the same frames of the same video
+
+
+@pytest.mark.parametrize("phases", [0, 1])
+@pytest.mark.parametrize("wanted", [slice(0, 10), slice(16, 24), slice(20, 40)])
+def test_only_the_frames_that_are_wanted_are_measured(trained: Bundle, phases: int, wanted: slice) -> None:
+    street = make_street("test", frames=40, seed=5)
+    video = (street.arrays["frames", "frames"], street.arrays["flows", "flow"], street.arrays["features-normal", "normal"])
+    whole = trained.measure(*video, phases=phases).taps
+    part = trained.measure(*video, phases=phases, wanted=wanted).taps
+    for tap in TAPS:
+        frame_N = part[tap].frame_index_N
+        np.testing.assert_array_equal(frame_N, scored_frames(tap, 40, wanted))
+        row_N = np.searchsorted(whole[tap].frame_index_N, frame_N)
+        if phases == 0:  # a long window that begins elsewhere is at another phase
+            for name, value_N in part[tap].values.items():
+                np.testing.assert_allclose(value_N, whole[tap].values[name][row_N], rtol=1e-3, err_msg=name)
