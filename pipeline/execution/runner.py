@@ -85,12 +85,12 @@ def run_shards(
     outcome = Outcome(stage=plan.stage)
     if not shards:
         return outcome
+    executor = executor or default_executor(workspace)
+    workers = executor.workers()
     artifact = workspace.artifact(plan.stage)
     artifact.begin(workspace.declared(plan.stage))
     for record in dict.fromkeys(shard.record for shard in shards):
         artifact.prepare(record, stage.arrays(record))
-    executor = executor or default_executor(workspace)
-    workers = executor.workers()
     pieces = cut_pieces(shards, in_order=stage.in_order, workers=workers)
     if others:
         first = random.randrange(len(pieces))  # nothing that is made depends on it
