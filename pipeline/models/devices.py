@@ -22,3 +22,8 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r}: torch {torch.__version__} finds no CUDA device here; use auto or cpu")
     return device
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a device for provenance: cpu, or cuda with the name of the GPU."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)

@@ -19,7 +19,7 @@ from diffusers.pipelines.auto_pipeline import AUTO_INPAINT_PIPELINES_MAPPING, _g
 from torch import Tensor
 
 from pipeline.config import ConfigError, InpaintSettings
-from pipeline.models.devices import pick_device
+from pipeline.models.devices import describe_device, pick_device
 from pipeline.models.inpainting_contract import Holes, Images
 from pipeline.models.inpainting_ldm import INDEX
 from pipeline.models.inpainting_pipeline import parts, read_index
@@ -90,10 +90,8 @@ class PipelinePainter:
 
     def provenance(self) -> dict[str, Any]:
         """Return where and how it computes."""
-        named = {"device_name": torch.cuda.get_device_name(self._device)} if self._device.type == "cuda" else {}
         return {
-            "device": str(self._device),
-            **named,
+            "device": describe_device(self._device),
             "precision": self.precision,
             "pipeline": type(self._pipe).__name__,
             "scheduler": type(self._pipe.scheduler).__name__,

@@ -81,7 +81,9 @@ class LatentPainter:
 
     def provenance(self) -> dict[str, Any]:
         """Return where and how it computes."""
-        return {"device": str(self._model.device), "precision": self._model.precision}
+        from pipeline.models.devices import describe_device
+
+        return {"device": describe_device(self._model.device), "precision": self._model.precision}
 
 
 def _folder(settings: InpaintSettings) -> Path:
