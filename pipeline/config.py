@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
+FLOW_FILES = "files"  # the estimator that estimates nothing
 CLIP_FRAMES = 16  # T of the autoencoder family; the encoder halves time three times, so T must stay a multiple of 8
 
 
@@ -141,7 +142,7 @@ class FlowsSettings(Section):
         settings = {name: value for name, value in super().determining().items() if name != "folder"}
         if self.estimator.startswith("raft"):
             return settings
-        read = ("estimator",) if self.estimator == "files" else ("estimator", "source")
+        read = ("estimator",) if self.estimator == FLOW_FILES else ("estimator", "source")
         return {name: settings[name] for name in read}
 
 
@@ -342,6 +343,9 @@ class TrainSettings(Section):
         return settings
 
 
+Indicator = Literal["spatial", "temporal", "semantic", "objects"]
+
+
 class EvalSettings(Section):
     """From trained models to scores and metrics."""
 
@@ -360,8 +364,27 @@ class EvalSettings(Section):
     """Draws of test videos behind the confidence intervals; 0 = no intervals."""
     fps: Annotated[float, Field(gt=0)] | None = None
     """Frames per second of videos whose files do not say (folders of images): false alarms per hour, delays in seconds."""
+    mode: Literal["exact", "dense"] = "exact"
+    """exact: every frame by its own window of 16, as the protocols say. dense: by long windows, many times faster; frames to
+    come have a part in every score, so that nothing is causal, and numbers differ a little (docs/results.md)."""
+    phases: Literal[1, 2, 4, 8] = 1
+    """Of dense: over how many phases of the network's strides errors are averaged; as many times the time."""
+    precision: Literal["as-trained", "bf16", "fp32"] = "as-trained"
+    """Of the autoencoders: that of train.precision, or another one."""
+    indicators: Annotated[tuple[Indicator, ...], Field(min_length=1)] | None = None
+    """Which indicators are fused; none = all that the model has."""
     batch_size: int = operational(8, "windows scored at once", ge=1)
     device: str = operational("auto", "auto, cpu, cuda, cuda:1 ...")
+
+    def determining(self) -> dict[str, Any]:
+        """Leave out what is not chosen, so that choices of later versions change no key of earlier ones."""
+        settings = super().determining()
+        for name in ("mode", "precision", "indicators"):
+            if settings[name] == type(self).model_fields[name].default:
+                del settings[name]
+        if self.mode == "exact":
+            del settings["phases"]
+        return settings
 
 
 class RunSettings(Section):

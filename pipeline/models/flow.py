@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import ConfigError, FlowsSettings
+from pipeline.config import FLOW_FILES, ConfigError, FlowsSettings
 from pipeline.models.flow_weights import DEFAULT
 
 FlowEstimator = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -97,8 +97,14 @@ def check_flow_estimator(settings: FlowsSettings) -> None:
         from pipeline.models.flow_raft import check_raft
 
         check_raft(settings)  # reads the weights: a worker process that fails to could not say why
+    elif name == FLOW_FILES:
+        raise ConfigError(
+            "flows.estimator = files: expected an estimator that finds the flow of new frames, found flow read from files, "
+            "which are there for their own videos only; train on the flow of an estimator to score video of your own"
+        )
     else:
-        raise ConfigError(f"flows.estimator: expected one of {', '.join((*CLASSICAL, *NETWORKS))}, found {name!r}")
+        known = ", ".join((*CLASSICAL, *NETWORKS, FLOW_FILES))
+        raise ConfigError(f"flows.estimator: expected one of {known}, found {name!r}")
 
 
 def _over_grey_pairs(pair: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> FlowEstimator:

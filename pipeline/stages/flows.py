@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from pipeline.config import FLOW_FILES
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, VideoRecord
 
 
@@ -14,16 +15,25 @@ class FlowsStage(ShardStage):
     costly: ClassVar[bool] = True
 
     def settings(self) -> dict[str, Any]:
-        """Return estimator and source; of RAFT also how it is run, and what identifies its weights."""
+        """Return estimator and source; of RAFT how it is run and what identifies its weights, of files their content."""
         from pipeline.models.flow_weights import DEFAULT, weights_identity
 
         flows = self.config.flows
+        if flows.estimator == FLOW_FILES:
+            from pipeline.stages.flow_folder import folder_identity
+
+            return {**flows.determining(), "files": folder_identity(flows)}
         if flows.estimator not in DEFAULT:
             return flows.determining()
         return {**flows.determining(), "weights": weights_identity(flows)}
 
     def check(self) -> None:
-        """Refuse an unknown estimator, or one without weights, before anything is read."""
+        """Refuse an unknown estimator, or one without weights or files, before anything is read."""
+        if self.config.flows.estimator == FLOW_FILES:
+            from pipeline.stages.flow_folder import require_folder
+
+            require_folder(self.config.flows)
+            return
         from pipeline.models.flow import check_flow_estimator
 
         check_flow_estimator(self.config.flows)
@@ -53,6 +63,8 @@ class FlowsStage(ShardStage):
 
     def worker(self) -> ShardWorker:
         """Load the estimator; it sees the stored frames, or those of the video at its native size."""
+        if self.config.flows.estimator == FLOW_FILES:
+            return self._reading_worker()
         from pipeline.stages.prepare import open_flow
         from pipeline.stages.source import SourceFrames
 
@@ -68,3 +80,9 @@ class FlowsStage(ShardStage):
             return {"flow": flow(frames_THWC)}
 
         return make
+
+    def _reading_worker(self) -> ShardWorker:
+        from pipeline.stages.flow_folder import FlowFolder, require_folder
+
+        source = FlowFolder(require_folder(self.config.flows), self.config.frames)
+        return lambda shard, inputs: {"flow": source.read(shard.record, shard.start, shard.stop)}

@@ -55,7 +55,7 @@ def test_vectors_are_rescaled_with_the_picture() -> None:
 
 def test_an_unknown_estimator_is_refused_with_the_known_ones() -> None:
     for refuse in (open_flow_estimator, check_flow_estimator):
-        with pytest.raises(ConfigError, match="farneback, dis, tvl1, raft-small, raft-large, found 'raft2'"):
+        with pytest.raises(ConfigError, match="farneback, dis, tvl1, raft-small, raft-large, files, found 'raft2'"):
             refuse(FlowsSettings(estimator="raft2"))
 
 
