@@ -5,7 +5,7 @@
 
 ldm is the embedded model; sd has the sizes of Stable Diffusion 1.5 inpainting (needs 10 GB of memory, 3 GB of disk),
 sd-small a fifth of its channels, both with random weights; FOLDER is any pipeline. The obvious loop is one picture at a time
-with the library's defaults: single precision, the whole frame, the prompt read every time. For the LDM, of which no library
+with the library's defaults (single precision, the whole frame, the prompt read every time). For the LDM, of which no library
 has a pipeline, it is its own sampler called so. Steps, guidance and resolution are the same; `zoom` and `hole` are the ways
 that look at a window around the object only (a box of 1.5 % of the frame).
 
@@ -50,7 +50,7 @@ Way = Callable[[], Images]
 def obvious_pipeline(folder: Path, settings: InpaintSettings, device: torch.device) -> Callable[[Images], Images]:
     """Return what paints pictures as a few lines over diffusers do."""
     library: Any = diffusers.AutoPipelineForInpainting
-    pipe = library.from_pretrained(folder, safety_checker=None).to(device)
+    pipe = library.from_pretrained(folder, safety_checker=None, dtype=torch.float32).to(device)
     pipe.set_progress_bar_config(disable=True)
     native = settings.size or native_size(pipe)
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from hub_cache import put_into_cache
 from huggingface_hub import constants
+from inpaint_run import open_workspace, read, run
 from numpy.typing import NDArray
 from PIL import Image
-from test_inpaint import open_workspace, read, run
 from tiny_pipelines import SIZE, schedule, write_tiny_sd, write_tiny_sdxl
 
 from pipeline.config import ConfigError, InpaintSettings
@@ -154,6 +154,13 @@ def test_other_precisions_paint_nearly_the_same_and_are_recorded(sd: Path) -> No
     half = inpainter(*pictures())
     assert inpainter.provenance()["precision"] == "bf16"
     assert 0 < np.abs(half - whole).mean() < 12
+
+
+def test_weights_that_lie_in_half_precision_are_used_in_the_one_that_was_asked_for(tmp_path: Path, sd: Path) -> None:
+    half = write_tiny_sd(tmp_path / "half", half=True)
+    for precision in ("fp32", "bf16"):
+        ours, theirs = (paint(folder, prompt="the dog", precision=precision).astype(int) for folder in (half, sd))
+        assert np.abs(ours - theirs).mean() < 12
 
 
 def test_the_size_it_was_trained_with_is_read_off_the_pipeline(folders: dict[str, Path]) -> None:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from inpaint_run import open_workspace, read, run, street
 from numpy.typing import NDArray
-from test_inpaint import open_workspace, read, run, street
 from tiny_ldm import write_tiny_ldm
 
 from pipeline.config import ConfigError, InpaintSettings

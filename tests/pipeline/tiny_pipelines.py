@@ -57,7 +57,7 @@ def schedule(name: str = "PNDMScheduler") -> Part:
     return made(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, **more)
 
 
-def write_tiny_sd(folder: Path, seed: int = 0, *, channels: int = 9, **changed: Any) -> Path:
+def write_tiny_sd(folder: Path, seed: int = 0, *, channels: int = 9, half: bool = False, **changed: Any) -> Path:
     """Write a Stable Diffusion (inpainting: 9 channels) pipeline; ``changed`` are parts to use instead."""
     torch.manual_seed(seed)
     words = tokenizer(folder.parent / f"{folder.name}-words")
@@ -66,6 +66,9 @@ def write_tiny_sd(folder: Path, seed: int = 0, *, channels: int = 9, **changed: 
         "vae": autoencoder(), "text_encoder": CLIPTextModel(text_config(len(words))), "tokenizer": words,
         "unet": unet(channels), "scheduler": schedule(), "safety_checker": None, "feature_extractor": None,
     }  # fmt: skip
+    if half:
+        for part in (parts["vae"], parts["text_encoder"], parts["unet"]):
+            part.half()
     made(**{**parts, **changed}, requires_safety_checker=False).save_pretrained(folder)
     return folder
 
