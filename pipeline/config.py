@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 FLOW_FILES = "files"  # the estimator that estimates nothing
 CLIP_FRAMES = 16  # T of the autoencoder family; the encoder halves time three times, so T must stay a multiple of 8
@@ -76,12 +76,12 @@ class DatasetSettings(Section):
     """Folder of the dataset; a relative path is relative to the working directory."""
     part: Literal["ped1", "ped2"] = "ped2"
     """Which half of the UCSD dataset; read by the ucsd layout only."""
-    labels: Literal["3712", "3867"] | None = None
+    labels: Annotated[Literal["3712", "3867"] | None, BeforeValidator(lambda name: str(name) if name else None)] = None
     """Label set of Avenue, by its anomalous frames: 3712 = the published pixel masks, 3867 = frame_labels_avenue.npy, as
     used by STEAL, LNTRA, MNAD and the paper. None: the masks (avenue layout), or what is there (frames layout)."""
     tracks: Path | None = None
-    """Folder with a file of true regions per test video, ID.txt: track,frame,x1,y1,x2,y2 (from 0) or, after MERL, frame track
-    cx cy w h (from 1). None: those of the layout, or regions found in its pixel masks."""
+    """Folder with a file of true regions per test video, ID.txt: track,frame,x1,y1,x2,y2 (from 0) or, after MERL, frame
+    track cx cy w h (from 1). None: those of the layout, or regions found in its pixel masks."""
     camera: str = "*"
     """Which cameras of a folder layout, as a pattern: the folders in train/ and test/. Give each its own dataset.name."""
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
