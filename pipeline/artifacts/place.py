@@ -61,8 +61,11 @@ class Place(ABC):
     def __truediv__(self, name: str) -> Self: ...
 
     @abstractmethod
-    def read(self, file: str) -> bytes:
-        """Return the content of a file; raises OSError, FileNotFoundError where there is none."""
+    def read(self, file: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """Return the content of a file, or bytes ``start`` to ``stop`` of it; a negative start counts from its end.
+
+        Raises OSError, FileNotFoundError where there is none.
+        """
 
     @abstractmethod
     def write(self, file: str, data: bytes) -> None:
@@ -153,9 +156,13 @@ class LocalPlace(Place):
     def __str__(self) -> str:
         return str(self.path)
 
-    def read(self, file: str) -> bytes:
-        """Return the content of a file."""
-        return (self.path / file).read_bytes()
+    def read(self, file: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """Return the content of a file, or a part of it."""
+        if start is None:
+            return (self.path / file).read_bytes()[:stop]
+        with (self.path / file).open("rb", buffering=0) as raw:
+            begin = raw.seek(start, os.SEEK_SET if start >= 0 else os.SEEK_END)
+            return raw.read(-1 if stop is None else max(0, stop - begin))
 
     def write(self, file: str, data: bytes) -> None:
         """Write to a side name, flush to disk, rename."""
@@ -211,9 +218,7 @@ class LocalPlace(Place):
             yield Entry(name=entry.name, kind=kind, size=status.st_size, modified=status.st_mtime)
             if kind == "folder":
                 for below in self.tree(f"{folder}/{entry.name}" if folder else entry.name):
-                    yield Entry(
-                        name=f"{entry.name}/{below.name}", kind=below.kind, size=below.size, modified=below.modified
-                    )
+                    yield Entry(name=f"{entry.name}/{below.name}", kind=below.kind, size=below.size, modified=below.modified)
 
     def is_file(self, file: str) -> bool:
         """Return whether there is such a file."""

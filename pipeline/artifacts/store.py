@@ -26,6 +26,7 @@ from pipeline.artifacts.keys import digest_bytes
 from pipeline.artifacts.place import LocalPlace, Place
 from pipeline.artifacts.receipts import receipt_name, video_name
 from pipeline.artifacts.seals import sealed
+from pipeline.artifacts.shard_rows import read_rows
 from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
 from pipeline.files import json_bytes
 
@@ -222,9 +223,17 @@ class Artifact:
             self._require_receipt(shard, length)
         try:
             array = self._open(folder, spec)
+            values = np.empty((stop - start, *spec.shape[1:]), array.dtype)
             for shard in shards:
-                self.place.require("/".join((folder, *_shard_parts(shard.index, array.ndim))))
-            return np.asarray(array[start:stop])
+                file = "/".join((folder, *_shard_parts(shard.index, array.ndim)))
+                self.place.require(file)
+                first, last = max(start, shard.start), min(stop, shard.stop)
+                if first == last:  # nothing was asked for
+                    continue
+                chunks = self.shard_frames // array.chunks[0]
+                out = values[first - start : last - start]
+                read_rows(self.place, file, array.chunks, chunks, first - shard.start, out)
+            return values
         except MemoryError:
             raise
         except Exception as error:  # codecs and zarr raise whatever they stumble over

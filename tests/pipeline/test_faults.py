@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.plan import make_plan
-from pipeline.contract import Shard
+from pipeline.contract import Shard, ShardStage
 from tests.pipeline import layouts
 from tests.pipeline.noise_run import FRAMES, SHARDS, noise, open_noise
 
@@ -46,11 +46,14 @@ def check_receipted(cache: Path) -> int:
     artifact, missing = workspace.artifact("noise"), set(make_plan(workspace, "noise").missing)
     shards = [shard for record in workspace.records for shard in artifact.shards(record, FRAMES)]
     done: list[Shard] = [shard for shard in shards if shard not in missing]
+    stage = workspace.stages["noise"]
+    assert isinstance(stage, ShardStage)
     for shard in done:
-        found = artifact.read(shard.record, "noise", FRAMES, shard.start, shard.stop)
-        np.testing.assert_array_equal(found, noise(shard.record, shard.start, shard.stop))
-        numbers_T = artifact.read(shard.record, "number", FRAMES, shard.start, shard.stop)
-        np.testing.assert_array_equal(numbers_T, np.arange(shard.start, shard.stop))
+        for spec in stage.arrays(shard.record):
+            found = artifact.read(shard.record, spec, shard.start, shard.stop)
+            numbers_T = np.arange(shard.start, shard.stop)
+            expected = numbers_T if spec.name == "number" else noise(shard.record, shard.start, shard.stop)
+            np.testing.assert_array_equal(found, expected)
     return len(done)
 
 
