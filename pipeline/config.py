@@ -72,8 +72,8 @@ class DatasetSettings(Section):
     """Names the folder below the cache; also part of the seeds."""
     kind: str = "folder"
     """The layout on disk: ucsd, avenue, shanghaitech, ubnormal, frames, folder or synthetic (see docs/datasets.md)."""
-    root: Path = Path("data")
-    """Folder of the dataset; a relative path is relative to the working directory."""
+    root: Location = Path("data")
+    """Folder of the dataset, relative to the working directory; or a URL such as s3://bucket/videos, see docs/datasets.md."""
     part: Literal["ped1", "ped2"] = "ped2"
     """Which half of the UCSD dataset; read by the ucsd layout only."""
     labels: Annotated[Literal["3712", "3867"] | None, BeforeValidator(lambda name: str(name) if name else None)] = None

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli import BAD_DATA, exit_codes, settings_options
-from pipeline.config import load_config
+from pipeline.config import ConfigError, load_config
 from pipeline.prepare_cli import prepare
 from pipeline.progress import Progress
 
@@ -63,6 +63,8 @@ def synth(config_file: Path | None, overrides: tuple[str, ...], force: bool, wor
     with exit_codes(), Progress() as progress:
         config = load_config(config_file, overrides)
         root = config.dataset.root
+        if not isinstance(root, Path):
+            raise ConfigError(f"dataset.root: expected a folder to write into, found {root}")
         made = write_dataset(config.synthetic, root, progress, force=force, workers=workers or config.run.workers)
     if made:
         click.echo(f"data synth: wrote {made} videos to {root}", err=True)

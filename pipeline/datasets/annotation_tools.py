@@ -8,6 +8,7 @@ overwrites the one that decodes here (docs/datasets.md says what to do instead).
 from pathlib import Path
 
 from pipeline.contract import DataError, Moment
+from pipeline.datasets.remote import fetch
 from pipeline.datasets.time_tables import Stretch
 
 TIER = "anomaly"
@@ -26,7 +27,7 @@ def read_elan(path: Path) -> list[Stretch]:
     except ImportError:
         raise DataError(f"{path}: expected pympi-ling to read ELAN's files, found none; pip install 'stpa[elan]'") from None
     try:
-        file = Eaf(str(path))
+        file = Eaf(str(fetch(path)))
         used = {str(name): file.get_annotation_data_for_tier(name) for name in file.get_tier_names()}
     except Exception as error:  # whatever its parser stumbles over: ParseError, KeyError, AttributeError ...
         raise DataError(f"{path}: expected a file of ELAN, found: {error!r}; save it anew") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.contract import DataError
+from pipeline.datasets.remote import fetch
 
 _TOLERANCE = 64  # bytes; some writers of AVI count their own header twice
 _UNKNOWN = 0xFFFF_FF00  # sizes from here on stand for "not known yet"
@@ -24,7 +25,7 @@ def check_whole(path: Path) -> None:
     """
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with fetch(path).open("rb") as file:
             claimed = _claimed_size(file, size)
     except OSError as error:
         raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error

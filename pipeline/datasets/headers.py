@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.contract import DataError
 from pipeline.datasets.images import decode_image
+from pipeline.datasets.remote import fetch
 
 _HEAD = 1024  # bytes; enough for the size in nearly every file
 _TAIL = 4096  # bytes in which the end marker is looked for: some programs append their own
@@ -29,7 +30,7 @@ def image_size(path: str) -> Size:
         The file cannot be read, is no image or was cut off.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would be waited for
+        handle = os.open(fetch(Path(path)), os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would be waited for
         try:
             return _size(handle, path)
         finally:

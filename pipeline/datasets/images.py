@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError
+from pipeline.datasets.remote import fetch
 
 Frames = NDArray[np.uint8]
 
@@ -15,7 +16,7 @@ Frames = NDArray[np.uint8]
 def read_bytes(path: Path) -> bytes:
     """Return the content of a file; raises DataError naming it."""
     try:
-        return path.read_bytes()
+        return fetch(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
 

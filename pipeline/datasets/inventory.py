@@ -22,6 +22,7 @@ from pipeline.datasets.cuts import describe
 from pipeline.datasets.known_files import Finding, KnownFiles
 from pipeline.datasets.listing import ImageFiles, printable
 from pipeline.datasets.probe import Content, content_of_part, probe
+from pipeline.datasets.remote import fetch, is_listed
 
 MOST_READERS = 8  # videos read at once: decoding takes the cores, but a disk has only one head
 
@@ -188,7 +189,8 @@ def sign(files: Sequence[Path], *, folder: bool = False) -> str:
     for name, stat in stats:
         if not S_ISREG(stat.st_mode):  # a pipe, for one, would be read for ever
             raise OSError(errno.EINVAL, "it is no file", str(files[0].with_name(name)))
-    lines = [f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for name, stat in stats]
+    listed = bool(files) and is_listed(files[0])  # when it was listed here says nothing of its content
+    lines = [f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{0 if listed else stat.st_ctime_ns}" for name, stat in stats]
     hasher.update("\n".join(sorted(lines)).encode(errors="surrogateescape"))
     return hasher.hexdigest()
 
@@ -212,7 +214,7 @@ def _digest_labels(dataset: Dataset, videos: Sequence[Video], known: KnownFiles)
 def _read_labels(files: dict[str, Sequence[Path]], present: Iterable[Path]) -> str:
     contents = {}
     for path in present:
-        with suppress(OSError), path.open("rb") as file:
+        with suppress(OSError), fetch(path).open("rb") as file:
             contents[path] = file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
     if not contents:
         return ""

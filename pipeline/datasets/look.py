@@ -22,6 +22,7 @@ from pipeline.datasets.cuts import count_kept, describe, step_of
 from pipeline.datasets.headers import Size, image_size
 from pipeline.datasets.images import decode_image, read_bytes, to_rgb
 from pipeline.datasets.listing import ImageFiles, file_names, numbering_errors, where
+from pipeline.datasets.remote import fetch
 
 UNEVEN_SECONDS = 0.5
 """By which the time of the last frame may differ from that at a constant rate."""
@@ -219,7 +220,7 @@ def _grab(capture: cv2.VideoCapture, name: str, *, most: int | None, deep: bool)
 
 def _file_likeness(video: Video) -> str:
     try:
-        with video.files[0].open("rb") as file:
+        with fetch(video.files[0]).open("rb") as file:
             head = file.read(_HEAD)
             return f"{file.seek(0, 2)} {blake2b(head, digest_size=16).hexdigest()}"
     except OSError:
@@ -245,7 +246,7 @@ def content(video: Video) -> str:
         hasher.update(describe(video.cut).encode())
     for path in video.files:
         try:
-            with open(path, "rb", opener=_open) as file:  # pathlib has no opener
+            with open(fetch(path), "rb", opener=_open) as file:  # pathlib has no opener
                 hasher.update(f"{os.fstat(file.fileno()).st_size}\0".encode())  # so that cutting bytes otherwise differs
                 while block := file.read(_BLOCK):
                     hasher.update(block)

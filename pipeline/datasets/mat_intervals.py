@@ -8,6 +8,7 @@ import scipy.io
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError
+from pipeline.datasets.remote import fetch
 
 _DEEPEST = 4  # cells within cells; a damaged file could hold one that contains itself
 
@@ -57,7 +58,7 @@ def load_variable(path: Path, name: str) -> NDArray[Any] | None:
 def _is_hdf5(path: Path) -> bool:
     """Say whether a file is of format 7.3: HDF5 behind 512 bytes of MATLAB's own."""
     try:
-        with path.open("rb") as file:
+        with fetch(path).open("rb") as file:
             head = file.read(520)
     except OSError as error:
         raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
@@ -66,7 +67,7 @@ def _is_hdf5(path: Path) -> bool:
 
 def _load_mat(path: Path, name: str) -> NDArray[Any] | None:
     try:
-        content = scipy.io.loadmat(str(path), variable_names=[name])
+        content = scipy.io.loadmat(str(fetch(path)), variable_names=[name])
     except Exception as error:  # scipy raises whatever its parser stumbles over: ValueError, TypeError, struct, zlib ...
         raise _not_mat(path, name, error) from error
     return np.asarray(content[name]) if name in content else None
@@ -76,7 +77,7 @@ def _load_hdf5(path: Path, name: str) -> NDArray[Any] | None:
     import h5py  # here, because hardly any dataset needs it
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(fetch(path), "r") as file:
             return _from_hdf5(file, file[name], _DEEPEST) if name in file else None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise _not_mat(path, name, error) from error

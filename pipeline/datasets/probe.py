@@ -11,6 +11,7 @@ from pipeline.datasets.cuts import count_kept, digest_cut, step_of
 from pipeline.datasets.images import decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
 from pipeline.datasets.reader import capture_rate, open_capture
+from pipeline.datasets.remote import fetch
 
 _BLOCK = 1 << 20  # bytes
 
@@ -103,7 +104,7 @@ def _damage(video: Video) -> str:
 def _hash_file(path: Path) -> str:
     hasher = blake2b(digest_size=16)
     try:
-        with path.open("rb") as file:
+        with fetch(path).open("rb") as file:
             while block := file.read(_BLOCK):
                 hasher.update(block)
     except OSError as error:

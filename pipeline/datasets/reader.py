@@ -18,6 +18,7 @@ from pipeline.contract import Cut, DataError, Video
 from pipeline.datasets.cuts import count_kept, frame_at
 from pipeline.datasets.images import Frames, check_picture, decode_image, read_bytes, size_error, swap_to_rgb
 from pipeline.datasets.listing import check_numbering, where
+from pipeline.datasets.remote import fetch
 
 Convert = Callable[[Frames], Frames]
 """A picture as OpenCV decodes it, (H, W) grey or (H, W, 3) BGR uint8 -> what is wanted of it."""
@@ -317,7 +318,10 @@ def open_capture(path: Path) -> cv2.VideoCapture:
     """
     if not _is_utf8(str(path)):
         raise DataError(f"{path}: expected a file name in UTF-8, found other bytes, on which OpenCV crashes; rename it")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        capture = cv2.VideoCapture(str(fetch(path)), cv2.CAP_FFMPEG)
+    except OSError as error:
+        raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
     if not capture.isOpened():
         found = _describe(path)
         raise DataError(f"{path}: expected a video that OpenCV can open, found {found}; copy or convert it anew")

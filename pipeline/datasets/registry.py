@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from pipeline.config import ConfigError, DatasetSettings
@@ -9,23 +10,24 @@ from pipeline.datasets.avenue import AvenueDataset
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.folder import FolderDataset
 from pipeline.datasets.frames_layout import FramesDataset
+from pipeline.datasets.remote import local_root
 from pipeline.datasets.shanghaitech import ShanghaiTechDataset
 from pipeline.datasets.synthetic import SyntheticDataset
 from pipeline.datasets.tracked import TrackedDataset
 from pipeline.datasets.ubnormal import UbnormalDataset
 from pipeline.datasets.ucsd import UcsdDataset
 
-DATASETS: Mapping[str, Callable[[DatasetSettings], Dataset]] = MappingProxyType(
+DATASETS: Mapping[str, Callable[[Path, DatasetSettings], Dataset]] = MappingProxyType(
     {
-        "ucsd": lambda settings: UcsdDataset(settings.root, part=settings.part),
-        "avenue": lambda settings: AvenueDataset(settings.root, label_set=settings.labels),
-        "shanghaitech": lambda settings: ShanghaiTechDataset(settings.root),
-        "ubnormal": lambda settings: UbnormalDataset(settings.root),
-        "frames": lambda settings: FramesDataset(settings.root),
-        "folder": lambda settings: FolderDataset(
-            settings.root, camera=settings.camera, fps=settings.fps, damaged=settings.damaged == "use"
+        "ucsd": lambda root, settings: UcsdDataset(root, part=settings.part),
+        "avenue": lambda root, settings: AvenueDataset(root, label_set=settings.labels),
+        "shanghaitech": lambda root, settings: ShanghaiTechDataset(root),
+        "ubnormal": lambda root, settings: UbnormalDataset(root),
+        "frames": lambda root, settings: FramesDataset(root),
+        "folder": lambda root, settings: FolderDataset(
+            root, camera=settings.camera, fps=settings.fps, damaged=settings.damaged == "use"
         ),
-        "synthetic": lambda settings: SyntheticDataset(settings.root),
+        "synthetic": lambda root, settings: SyntheticDataset(root),
     }
 )
 
@@ -34,10 +36,12 @@ _OF_FOLDERS = ("camera", "fps", "damaged")
 
 
 def open_dataset(settings: DatasetSettings) -> Dataset:
-    """Return the dataset that the settings describe; nothing on disk is looked at yet.
+    """Return the dataset that the settings describe; nothing on disk is looked at yet, what lies behind a URL is listed.
 
     Raises
     ------
+    DataError, OSError
+        Nothing lies behind the URL, or it cannot be reached.
     ConfigError
         ``dataset.kind`` is unknown; the nearest and the known kinds are named. Or a setting is not for this kind.
     """
@@ -53,5 +57,5 @@ def open_dataset(settings: DatasetSettings) -> Dataset:
             f'dataset.{changed[0]}: expected dataset.kind = "folder" with it, found {settings.kind!r}: published datasets '
             "are taken as they are; leave it out"
         )
-    dataset = make(settings)
+    dataset = make(local_root(settings.root), settings)
     return dataset if settings.tracks is None else TrackedDataset(dataset, settings.tracks)

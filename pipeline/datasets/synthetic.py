@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pipeline.contract import DataError, Labels, Video
 from pipeline.datasets.base import Notes
 from pipeline.datasets.folder import FolderDataset
+from pipeline.datasets.remote import fetch
 
 
 class SyntheticDataset(FolderDataset):
@@ -50,7 +51,7 @@ class SyntheticDataset(FolderDataset):
         path = self.root / "dataset.json"
         remedy = f"write one with: stpa data synth --set dataset.root={self.root}"
         try:
-            videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
+            videos = json.loads(fetch(path).read_text(encoding="utf-8"))["videos"]
             return {str(video["id"]) for split in ("train", "test") for video in videos[split]}
         except FileNotFoundError:
             raise DataError(

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.contract import DataError, Moment
+from pipeline.datasets.remote import fetch
 
 Stretch = tuple[Moment, Moment | None]
 _HEADERS = {("video", "start", "end"): "frames", ("video", "start_seconds", "end_seconds"): "seconds"}
@@ -40,7 +41,7 @@ def read_table(
     """
     found: dict[str, list[Stretch]] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with fetch(path).open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
             header = tuple(name.strip() for name in next(lines, []))
             if header not in _HEADERS:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError
+from pipeline.datasets.remote import fetch
 
 Rows = NDArray[np.float64]
 """(R, 6): track, frame, x1, y1, x2, y2, counted from 0."""
@@ -42,7 +43,7 @@ def read_track_file(path: Path) -> Rows:
         The file cannot be read, a line is of another form, a box is turned over, or a track has two boxes in one frame.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in fetch(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a text file of tracks, cannot read it: {error}") from error
     commas = bool(lines) and "," in lines[0]

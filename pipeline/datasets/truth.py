@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Labels, Masks
+from pipeline.datasets.remote import fetch
 
 Bools = NDArray[np.bool_]
 
@@ -23,7 +24,7 @@ def load_npy(path: Path) -> NDArray[Any]:
         The file is missing, damaged, or holds a pickle, which could run code and is therefore never loaded.
     """
     try:
-        with path.open("rb") as file:
+        with fetch(path).open("rb") as file:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     except (OSError, EOFError, ValueError) as error:
         raise _not_an_array(path, error) from error
@@ -32,7 +33,8 @@ def load_npy(path: Path) -> NDArray[Any]:
 def load_npz(path: Path, *keys: str) -> tuple[NDArray[Any], ...]:
     """Read the named arrays of an .npz file; raises DataError as :func:`load_npy` does, or if one is missing."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # given a path, it may leave it open
+        # Given a path, NumPy may leave the file open.
+        with fetch(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return tuple(np.asarray(archive[key]) for key in keys)
     except KeyError as error:
         raise DataError(f"{path}: expected the arrays {', '.join(keys)}, found: {error.args[0]}") from error
@@ -147,7 +149,7 @@ def load_npy_masks(path: Path, num_frames: int, size: tuple[int, int], video_id:
         The file is damaged or holds objects, or the masks are of another number or size than the frames.
     """
     try:
-        stored_THW = np.lib.format.open_memmap(path, mode="r")  # refuses arrays of objects, which may be pickles
+        stored_THW = np.lib.format.open_memmap(fetch(path), mode="r")  # refuses arrays of objects, which may be pickles
     except (OSError, EOFError, ValueError) as error:
         raise _not_an_array(path, error) from error
     if stored_THW.ndim != 3 or stored_THW.dtype.kind not in "biuf":
