@@ -61,8 +61,8 @@ class Run:
         self._check_upstream(needed, name)
         for stage in (*needed, name):
             self._workspace.stages[stage].check()
-        if self._options.scheduler:
-            self._executor().workers()  # nothing is forgotten or begun for a scheduler that is not there
+        if self._options.scheduler and self._options.force and not self._options.dry_run:
+            self._executor().workers()  # nothing is forgotten for a scheduler that is not there
         if isinstance(self._workspace.stages[name], FolderStage):
             self._check_labels()
         for stage, records in needed.items():

@@ -157,7 +157,7 @@ class _Crew:
             self._require_somebody()
             return
         for shard, answer in zip(piece, reply.answers, strict=True):
-            if answer.failure is None:
+            if answer.failure is None and not answer.taken:
                 self._require_receipt(shard, reply.worker)
             yield shard, answer
 

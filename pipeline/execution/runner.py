@@ -3,6 +3,7 @@
 1. The arrays of the videos are created (metadata only), before any shard is handed out.
 2. Shards are cut into pieces, and an executor makes them: see executors.py and, for a single shard, work.py.
 3. What failed for another reason than its data is tried again, after everything else; at the third time it is reported.
+   What another run has in work is waited for, and made if that run is gone without having made it.
 """
 
 import random
@@ -28,6 +29,7 @@ from pipeline.execution.split import cut_pieces
 from pipeline.execution.work import Answer, Job, receipt_of
 
 ATTEMPTS = 3
+PAUSE = 0.5  # seconds, before it is looked again whether another run has finished a shard
 
 
 @dataclass(kw_only=True)
@@ -117,19 +119,25 @@ def _job(workspace: Workspace, name: str) -> Job:
 
 
 def _with_patience(make: MakeAll, pieces: Sequence[Piece]) -> Iterator[Result]:
-    """Try again what may be made at the next attempt, each shard by itself, once all others are settled."""
-    for attempt in range(ATTEMPTS):
-        again: list[Piece] = []
+    """Try again what may be made at the next attempt, and look again for what others have in work.
+
+    Each such shard by itself, once all others are settled.
+    """
+    attempts: Counter[Shard] = Counter()
+    while pieces:
+        later: list[Piece] = []
+        pause = 0.0
         for shard, answer in make(pieces):
-            if answer.again and attempt < ATTEMPTS - 1:
-                again.append([shard])
+            attempts[shard] += answer.again
+            if answer.taken or (answer.again and attempts[shard] < ATTEMPTS):
+                later.append([shard])
+                pause = PAUSE if answer.taken else pause
             elif answer.again:
                 yield shard, replace(answer, failure=f"{answer.failure} ({ATTEMPTS} attempts)")
             else:
                 yield shard, answer
-        if not again:
-            return
-        pieces = again
+        time.sleep(pause)
+        pieces = later
 
 
 def _count(outcome: Outcome, shard: Shard, answer: Answer) -> None:

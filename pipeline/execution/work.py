@@ -1,9 +1,10 @@
 """Making one shard, by whichever process does it.
 
-1. Its receipt is looked for: another run may have made it since the plan was.
-2. The worker computes it from receipted inputs.
-3. Each array's shard is written whole, to a side name first.
-4. The receipt is written. A process that dies before this point leaves nothing that counts.
+1. It is claimed, where the file system has locks, and left to another process that has it in work.
+2. Its receipt is looked for: another run may have made it since the plan was.
+3. The worker computes it from receipted inputs.
+4. Each array's shard is written whole, to a side name first.
+5. The receipt is written. A process that dies before this point leaves nothing that counts.
 """
 
 import time
@@ -14,7 +15,9 @@ from typing import Any
 
 import cv2
 
+from pipeline.artifacts.claims import claimed
 from pipeline.artifacts.receipts import make_receipt, receipt_name
+from pipeline.artifacts.store import Artifact
 from pipeline.artifacts.workspace import Workspace
 from pipeline.config import Config
 from pipeline.contract import Array, Labels, Shard, ShardStage, Split, Stage, VideoRecord
@@ -54,6 +57,8 @@ class Answer:
     """It may be made at the next attempt: the reason was not in the data."""
     elsewhere: bool = False
     """Another run had made it meanwhile."""
+    taken: bool = False
+    """Another process has it in work: what becomes of it is to be seen later."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Seconds of reading, computing and writing."""
 
@@ -117,8 +122,12 @@ class Maker:
         """
         artifact = self.workspace.artifact(self._stage.name)
         name = receipt_of(self.workspace, self._stage, shard)
-        if artifact.has_receipt(name):
-            return Answer(elsewhere=made_by(artifact.read_receipt(name)) != self.run)
+        with claimed(artifact, name) as free:
+            if artifact.has_receipt(name):
+                return Answer(elsewhere=made_by(artifact.read_receipt(name)) != self.run)
+            return self._make(artifact, name, shard) if free else Answer(taken=True)
+
+    def _make(self, artifact: Artifact, name: str, shard: Shard) -> Answer:
         began, self._inputs.seconds = time.perf_counter(), 0.0
         try:
             arrays = self._worker(shard, self._inputs)

@@ -36,7 +36,7 @@ class ObedientStage(ShardStage):
 
     @property
     def _orders(self) -> Path:
-        return self.config.dataset.root
+        return Path(self.config.dataset.root)
 
     def settings(self) -> dict[str, Any]:
         return {"weights": os.environ.get("ORDERS_WEIGHTS", "")}  # what is found may differ from machine to machine
@@ -69,6 +69,8 @@ def obey(orders: Path, shard: Shard, inputs: Inputs) -> dict[str, Array]:
         os.kill(os.getpid(), signal.SIGKILL)
     if taken(order.with_suffix(".wait")):
         time.sleep(60)
+    if (orders / "nap").exists():
+        time.sleep(float((orders / "nap").read_text()))
     if taken(order.with_suffix(".memory")):
         raise RuntimeError("CUDA out of memory")
     if taken(order.with_suffix(".data")):
@@ -123,16 +125,21 @@ def make(workspace: Workspace, executor: Executor | None = None) -> Outcome:
     return run_shards(workspace, plan, plan.missing, lambda *_: None, executor=executor)
 
 
+def orders_of(workspace: Workspace) -> Path:
+    """Return the folder of the orders."""
+    return Path(workspace.config.dataset.root)
+
+
 def begun(workspace: Workspace) -> Counter[str]:
     """Return how often each shard was begun."""
-    path = workspace.config.dataset.root / "begun"
+    path = orders_of(workspace) / "begun"
     lines = path.read_text().splitlines() if path.exists() else []
     return Counter(" ".join(line.split()[:2]) for line in lines)
 
 
 def loaded(workspace: Workspace) -> list[str]:
     """Return process and GPU of every time that models were loaded."""
-    return (workspace.config.dataset.root / "loaded").read_text().splitlines()
+    return (orders_of(workspace) / "loaded").read_text().splitlines()
 
 
 def check_whole(workspace: Workspace) -> None:

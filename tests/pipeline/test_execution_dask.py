@@ -17,7 +17,7 @@ import pytest
 from pipeline.config import ConfigError
 from pipeline.execution.errors import ExecutionError
 from pipeline.execution.on_dask import DaskWorkers
-from tests.pipeline.orders import begun, check_whole, loaded, make, open_orders
+from tests.pipeline.orders import begun, check_whole, loaded, make, open_orders, orders_of
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -91,8 +91,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_workers_make_every_shard_once_and_keep_their_models_for_the_next_run(cluster: Cluster, tmp_path: Path) -> None:
-    workspace = open_orders(tmp_path, [3, 1, 2, 4], scattered=1)
-    (workspace.config.dataset.root / "scattered").touch()
+    workspace = open_orders(tmp_path, [3, 1, 2, 4])
+    (orders_of(workspace) / "scattered").touch()
     outcome = make(workspace, DaskWorkers(cluster.address))
     assert (outcome.made, outcome.elsewhere, outcome.failures) == (10, 0, {})
     assert set(begun(workspace).values()) == {1}
@@ -172,7 +172,7 @@ def test_workers_may_come_late_and_a_lost_scheduler_ends_the_run(tmp_path: Path)
         late.join()
 
         workspace = open_orders(tmp_path, [3, 40], v1_2_wait=30)
-        doom = threading.Thread(target=kill_once_begun, args=(cluster, workspace.config.dataset.root / "begun"))
+        doom = threading.Thread(target=kill_once_begun, args=(cluster, orders_of(workspace) / "begun"))
         doom.start()
         with pytest.raises(ExecutionError, match="is gone"):
             make(workspace, DaskWorkers(cluster.address))

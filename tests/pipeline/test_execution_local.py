@@ -1,7 +1,11 @@
 """Whoever makes shards on this machine: lost workers cost the shard in hand, and what is missing is said once."""
 
+import multiprocessing
 import os
+import shutil
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ from pipeline.execution.executors import Executor, ThisProcess
 from pipeline.execution.gpus import visible_gpus
 from pipeline.execution.processes import LocalProcesses
 from pipeline.execution.runner import run_shards
-from tests.pipeline.orders import begun, check_whole, loaded, make, open_orders
+from tests.pipeline.orders import begun, check_whole, loaded, make, open_orders, orders_of
 
 EXECUTORS = [ThisProcess(), LocalProcesses(2)]
 
@@ -81,8 +85,8 @@ def test_a_shard_that_kills_three_workers_is_reported_and_the_rest_goes_on(tmp_p
 def test_processes_that_die_before_they_are_ready_end_the_run_with_that_reason(tmp_path: Path) -> None:
     with pytest.raises(ExecutionError, match="before they are ready"):
         make(open_orders(tmp_path, [1], start_kill=99), LocalProcesses(2))
-    workspace = open_orders(tmp_path, [2, 2], start_kill=1)  # it may happen
-    assert make(workspace, LocalProcesses(2)).made == 4
+    workspace = open_orders(tmp_path, [2], start_kill=1)  # once may happen
+    assert make(workspace, LocalProcesses(1)).made == 2
 
 
 def test_what_another_run_made_since_the_plan_is_not_made_again(tmp_path: Path) -> None:
@@ -93,6 +97,44 @@ def test_what_another_run_made_since_the_plan_is_not_made_again(tmp_path: Path) 
     outcome = run_shards(workspace, plan, plan.missing, lambda *_: None, others=True)
     assert (outcome.made, outcome.elsewhere) == (2, 3)
     assert set(begun(workspace).values()) == {1}
+
+
+def make_and_count(tmp_path: Path, results: "multiprocessing.SimpleQueue[tuple[int, int]]") -> None:
+    outcome = make(open_orders(tmp_path, [3, 2, 4]))
+    results.put((outcome.made, outcome.elsewhere))
+
+
+def test_runs_of_one_stage_at_once_do_not_do_the_work_twice(tmp_path: Path) -> None:
+    workspace = open_orders(tmp_path, [3, 2, 4])
+    (orders_of(workspace) / "nap").write_text("0.1")
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    runs = [context.Process(target=make_and_count, args=(tmp_path, results)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+        assert run.exitcode == 0
+    (first, others), (second, more) = results.get(), results.get()
+    assert (first + second, first + others, second + more) == (9, 9, 9)
+    assert set(begun(workspace).values()) == {1}
+    check_whole(workspace)
+
+
+def test_what_a_run_had_in_work_when_it_was_killed_is_made_by_the_other(tmp_path: Path) -> None:
+    workspace = open_orders(tmp_path, [2], v0_0_wait=1)
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    run = context.Process(target=make_and_count, args=(tmp_path, results))
+    run.start()
+    until = time.monotonic() + 60
+    while not begun(workspace) and time.monotonic() < until:
+        time.sleep(0.02)
+    threading.Timer(1.5, run.kill).start()
+    outcome = make(workspace)
+    assert (outcome.made, begun(workspace)["v0 0"]) == (2, 2)
+    run.join()
+    check_whole(workspace)
 
 
 def test_a_receipt_tells_its_run_and_what_took_the_time(tmp_path: Path) -> None:
@@ -138,8 +180,6 @@ GPU 1: NVIDIA H100 (UUID: GPU-bbb)
 
 
 def test_the_disk_is_watched_while_shards_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
     workspace = open_orders(tmp_path, [4])
     real = shutil.disk_usage
 
