@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import CLIP_FRAMES, Config
+from pipeline.config import CLIP_FRAMES, Config, EvalSettings
 from pipeline.contract import Array, DataError, Inputs, Labels, Report, VideoRecord
 from pipeline.files import write_json
 from scoring.baselines import trivial_scores
@@ -18,7 +18,7 @@ from scoring.maps import MapWriter
 from scoring.mask_tracks import tracks_of_labels
 from scoring.measure import Detector, Measured, measure_video, refuse_short
 from scoring.picture import MOST_PEAKS, draw_picture
-from scoring.protocols import PROTOCOLS, Protocol
+from scoring.protocols import PROTOCOLS, Protocol, TapName
 from scoring.region_store import RegionWriter
 from scoring.regions import region_rule
 from scoring.scores import FUSED, ProtocolScores, bundle_name, fusion_weights, score_video
@@ -70,6 +70,8 @@ def evaluate(
     }
     for name, found in about.items():
         metrics["protocols"][name]["rules"] = found["rules"]
+        if config.eval.mode == "dense":
+            metrics["protocols"][name]["summary"] += "; but dense: by long windows, which show frames to come"
     if rule is not None:
         metrics["protocols"][shown.name]["region_rule"] = rule.to_dict()
     write_scores(out, results, about)
@@ -89,10 +91,10 @@ def score_test_split(
     config: Config,
     protocols: Sequence[Protocol],
     report: Report,
-    maps: MapWriter | None = None,
+    maps: MapWriter,
     regions: RegionWriter | None = None,
 ) -> list[VideoResult]:
-    """Return what is kept of every test video, in the order of their ids; one video's arrays in memory at a time.
+    """Return what is kept of every test video, in the order of their ids; a piece of one video in memory at a time.
 
     ``maps`` takes the error maps of every frame, which are too many to be kept; ``regions`` what is found in them.
     """
@@ -116,22 +118,25 @@ def _score_one(
     config: Config,
     protocols: Sequence[Protocol],
     record: VideoRecord,
-    maps: MapWriter | None,
+    maps: MapWriter,
     regions: RegionWriter | None,
 ) -> VideoResult:
     shown = shown_protocol(protocols)
+
+    def take(tap: TapName, piece: Measured) -> None:
+        if tap == shown.tap and len(piece.frame_index_N):
+            maps.write(record.id, piece.frame_index_N, piece.maps)
+            if regions is not None:
+                regions.add(record, piece)
+
     measured, motion_PM = measure_video(
-        detector, inputs, record, batch_size=config.eval.batch_size, mapped=(shown.tap,)
+        detector, inputs, record, batch_size=config.eval.batch_size, mapped=(), take=take
     )
     scores = {
         protocol.name: score_video(record, measured[protocol.tap], protocol, detector, config.eval.pooling)
         for protocol in protocols
     }
-    if maps is not None:
-        maps.write(record.id, measured[shown.tap].frame_index_N, measured[shown.tap].maps)
-    detections = {}
-    if regions is not None:
-        detections[regions.protocol.name] = regions.add(record, measured[regions.protocol.tap])
+    detections = {} if regions is None else {regions.protocol.name: regions.end(record)}
     labels = _labels(inputs, record)
     return VideoResult(
         record=record,
@@ -140,7 +145,7 @@ def _score_one(
         detections=detections,
         protocols=scores,
         trivial=trivial_scores(record.id, motion_PM),
-        peaks=find_peaks(scores[shown.name], measured[shown.tap]),
+        peaks=find_peaks(scores[shown.name], maps.read),
     )
 
 
@@ -156,8 +161,15 @@ def describe(
             raw: detector.fusion_weight(protocol.tap, bundle_name(raw)) for raw in results[0].protocols[protocol.name].raw
         },
         "threshold": alarm_threshold(detector, protocol, pooling, config.eval.false_alarm_rate),
-        "rules": protocol.rules([result.labels.source for result in results if result.labels]),
+        "rules": protocol.rules([result.labels.source for result in results if result.labels]) | mode_rules(config.eval),
     }
+
+
+def mode_rules(settings: EvalSettings) -> dict[str, Any]:
+    """Return in what the rules of a protocol are not kept: frames to come have a part in every dense score."""
+    if settings.mode == "exact":
+        return {}
+    return {"mode": "dense", "phases": settings.phases, "causal": False}
 
 
 def shown_protocol(protocols: Sequence[Protocol]) -> Protocol:
@@ -175,16 +187,18 @@ def _labels(inputs: Inputs, record: VideoRecord) -> Labels | None:
     return labels
 
 
-def find_peaks(scores: ProtocolScores, measured: Measured) -> tuple[Peak, ...]:
-    """Return the highest scores of a video, each at least a clip away from those before it, the highest first."""
+def find_peaks(scores: ProtocolScores, maps_of: Callable[[int], Mapping[str, Array]]) -> tuple[Peak, ...]:
+    """Return the highest scores of a video, each at least a clip away from those before it, the highest first.
+
+    ``maps_of`` gives the maps of a row of the scores.
+    """
     left_N = scores.score[FUSED].copy()
     peaks: list[Peak] = []
     while len(peaks) < MOST_PEAKS and np.isfinite(left_N).any():
         row = int(np.argmax(left_N))
-        maps: dict[str, Array] = {name: map_Nhw[row].copy() for name, map_Nhw in measured.maps.items()}
-        frame = int(measured.frame_index_N[row])
-        peaks.append(Peak(frame_index=frame, score=float(left_N[row]), maps=maps))
-        left_N[np.abs(measured.frame_index_N - frame) < CLIP_FRAMES] = -np.inf
+        frame = int(scores.frame_index_N[row])
+        peaks.append(Peak(frame_index=frame, score=float(left_N[row]), maps=dict(maps_of(row))))
+        left_N[np.abs(scores.frame_index_N - frame) < CLIP_FRAMES] = -np.inf
     return tuple(peaks)
 
 

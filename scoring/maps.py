@@ -24,6 +24,11 @@ FRAMES_PER_CHUNK = 128
 LEAST_RATIO = 1e-6  # a perfect reconstruction has no logarithm
 
 
+def from_bytes(byte: Array) -> NDArray[np.float16]:
+    """Return the ratio that a byte of :func:`to_bytes` stands for, 1..250, to two percent."""
+    return np.asarray(np.exp2(byte.astype(np.float32) / STEPS_PER_DOUBLING), np.float16)
+
+
 def to_bytes(ratio: Array) -> NDArray[np.uint8]:
     """Return how many times more than in training an error is, on a log scale: 0 = not more, 32 = twice, 255 = 250 times."""
     doublings = np.log2(np.maximum(ratio.astype(np.float32), LEAST_RATIO))
@@ -31,7 +36,7 @@ def to_bytes(ratio: Array) -> NDArray[np.uint8]:
 
 
 class MapWriter:
-    """Writes the maps of one video after another, so that those of a whole dataset need not be in memory."""
+    """Writes the maps of one video after another, piece by piece, so that not even those of one need be in memory."""
 
     def __init__(self, out: Path, protocol: str) -> None:
         self._path = out / NAME
@@ -46,13 +51,32 @@ class MapWriter:
         return group
 
     def write(self, video: str, frame_index_N: NDArray[np.int64], maps: Mapping[Any, Array]) -> None:
-        """Write the maps of one video, (N, h, w) each, errors relative to training (:class:`scoring.measure.Measured`)."""
-        group = self._group.create_group(str(len(self._videos)))
-        _write(group, "frame", frame_index_N.astype(np.int32), ("frame",))
+        """Write maps of a video, (N, h, w) each, errors relative to training (:class:`scoring.measure.Measured`).
+
+        A long video comes in pieces, one after another; frames of another video end it.
+        """
+        if not self._videos or self._videos[-1] != video:
+            self._videos.append(video)
+            group = self._group.create_group(str(len(self._videos) - 1))
+            self._group.attrs["videos"] = self._videos
+            write = _write
+        else:
+            group = self._last
+            write = _append
+        write(group, "frame", frame_index_N.astype(np.int32), ("frame",))
         for name, map_Nhw in maps.items():
-            _write(group, name, to_bytes(map_Nhw), ("frame", "y", "x"))
-        self._videos.append(video)
-        self._group.attrs["videos"] = self._videos
+            write(group, name, to_bytes(map_Nhw), ("frame", "y", "x"))
+
+    def read(self, row: int) -> dict[str, NDArray[np.float16]]:
+        """Return the maps of one row of the video written last, (h, w) each, no less than 1: what training shows is 1."""
+        arrays = {name: array for name, array in self._last.arrays() if name != "frame"}
+        return {name: from_bytes(np.asarray(array[row])) for name, array in arrays.items()}
+
+    @property
+    def _last(self) -> zarr.Group:
+        group = self._group[str(len(self._videos) - 1)]
+        assert isinstance(group, zarr.Group)
+        return group
 
 
 def read_maps(folder: Path, video: str) -> tuple[NDArray[np.int32], dict[str, NDArray[np.uint8]]]:
@@ -81,3 +105,9 @@ def _write(group: zarr.Group, name: str, values: Array, dimensions: tuple[str, .
         compressors=ZstdCodec(level=3, checksum=True),
         dimension_names=dimensions,
     )
+
+
+def _append(group: zarr.Group, name: str, values: Array, dimensions: tuple[str, ...]) -> None:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    array.append(values)

@@ -1,6 +1,6 @@
 """One test video through the model, piece by piece, so that a long one needs no more memory than a short one."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +15,8 @@ from scoring.protocols import TapName
 if TYPE_CHECKING:  # the class below needs torch; what scores are made of does not
     from trainer.indicators import Measurement, TapValues
 
-PIECE_FRAMES = 512
+PIECE_FRAMES = 256
+Take = Callable[[TapName, "Measured"], None]
 CONTEXT_FRAMES = CLIP_FRAMES
 """What a piece needs before it: 15 frames for its first window, and one from which motion arrived in the first of those."""
 
@@ -28,9 +29,15 @@ class Detector(Protocol):
         """Names of the indicators that it has."""
 
     def measure(
-        self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None = None, *, batch_size: int = 8
+        self,
+        frames_THWC: Array,
+        flow_T2HW: Array,
+        feature_TD: Array | None = None,
+        *,
+        batch_size: int = 8,
+        wanted: slice = slice(None),
     ) -> "Measurement":
-        """Measure every indicator on consecutive frames."""
+        """Measure every indicator on consecutive frames; those that are not ``wanted`` only give windows context."""
 
     def calibrate(self, tap: TapName, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return z-scores against normal training video."""
@@ -62,10 +69,12 @@ def measure_video(
     batch_size: int,
     piece_frames: int = PIECE_FRAMES,
     mapped: Collection[TapName] = ("centre", "last"),
+    take: Take | None = None,
 ) -> tuple[dict[TapName, Measured], NDArray[np.float64]]:
     """Measure a test video at both taps, and the motion in it (P, M) for the trivial baselines.
 
     ``mapped`` are the taps of which maps are kept: with several kilobytes per frame they are most of what is in memory.
+    ``take`` is given each piece of each tap, with its maps, before they are dropped; pieces of a tap follow each other.
 
     Raises
     ------
@@ -82,12 +91,15 @@ def measure_video(
         feature_ND = None
         if "semantic" in detector.indicators:
             feature_ND = inputs.read("features-normal", "normal", record, first, end)
+        wanted = slice(start - first, stop - first)
         try:
-            measurement = detector.measure(frames_NHWC, flow_P2HW, feature_ND, batch_size=batch_size)
+            measurement = detector.measure(frames_NHWC, flow_P2HW, feature_ND, batch_size=batch_size, wanted=wanted)
         except DataError as error:
             raise DataError(f"test video {record.id}: {error}") from error
         for tap, part in parts.items():
             rows = rows_between(measurement.taps[tap], first, start, stop)
+            if take is not None:
+                take(tap, rows)
             part.append(rows if tap in mapped else replace(rows, maps={}))
         pairs = slice(start - first, min(stop, record.num_frames - 1) - first)
         motion.append(motion_rows(frames_NHWC[pairs.start : pairs.stop + 1], flow_P2HW[pairs]))

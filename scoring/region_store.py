@@ -36,15 +36,21 @@ class RegionWriter:
         self.protocol = protocol
         self.rule = rule
         self._out = out
-        self._found: list[tuple[VideoRecord, Regions]] = []
+        self._found: list[tuple[VideoRecord, list[Regions]]] = []
         self._size = (0, 0)
 
-    def add(self, record: VideoRecord, measured: Measured) -> Detections:
-        """Find the regions of a video, write its file and return them in pixels of the video itself."""
-        regions = self.rule.find(measured.frame_index_N, measured.maps)
+    def add(self, record: VideoRecord, measured: Measured) -> None:
+        """Find the regions of a video, or of a piece of it that follows the one before."""
+        if not self._found or self._found[-1][0] != record:
+            self._found.append((record, []))
+        self._found[-1][1].append(self.rule.find(measured.frame_index_N, measured.maps))
         self._size = stored_size(measured.maps)
-        self._found.append((record, regions))
-        detections = in_original(regions, record, self._size)
+
+    def end(self, record: VideoRecord) -> Detections:
+        """Write the file of the video that was added last and return its regions in pixels of the video itself."""
+        last, parts = self._found[-1]
+        assert last == record
+        detections = in_original(Regions.join(parts), record, self._size)
         write_detections(self._out, record.id, detections)
         return detections
 
@@ -60,9 +66,10 @@ class RegionWriter:
                 "original": [[record.height, record.width] for record, _ in self._found],
             }
         )
-        joined = Regions.join(regions for _, regions in self._found)
+        counts = [sum(len(part.frame_R) for part in parts) for _, parts in self._found]
+        joined = Regions.join(part for _, parts in self._found for part in parts)
         columns: dict[str, Array] = {
-            "video": np.repeat(np.arange(len(self._found)), [len(regions.frame_R) for _, regions in self._found]),
+            "video": np.repeat(np.arange(len(self._found)), counts),
             "frame": joined.frame_R,
             **dict(zip(EDGES, joined.box_R4.T, strict=True)),
         }

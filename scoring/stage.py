@@ -31,6 +31,7 @@ class EvalStage(FolderStage):
 
     def run(self, inputs: Inputs, out: Path, report: Report) -> None:
         """Write ``scores.zarr``, ``maps.zarr``, ``regions``, ``metrics.json``, ``table.txt`` and ``picture.png``."""
+        from scoring.detectors import choose_detector
         from scoring.evaluate import evaluate
         from trainer.bundle import BundleError, load_bundle
         from trainer.devices import pick_device
@@ -45,4 +46,4 @@ class EvalStage(FolderStage):
             "seed": bundle.info.settings.seed,
             "device": str(bundle.device),
         }
-        evaluate(bundle, inputs, self.config, out, report, origin)
+        evaluate(choose_detector(bundle, self.config.eval), inputs, self.config, out, report, origin)

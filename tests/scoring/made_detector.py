@@ -26,15 +26,23 @@ class MadeDetector:
         """Normal training windows that it knows of; 0 = none."""
 
     def measure(
-        self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None = None, *, batch_size: int = 8
+        self,
+        frames_THWC: Array,
+        flow_T2HW: Array,
+        feature_TD: Array | None = None,
+        *,
+        batch_size: int = 8,
+        wanted: slice = slice(None),
     ) -> Measurement:
         grey_T = frames_THWC.mean((1, 2, 3)) / 255
         motion_T = np.abs(flow_T2HW).mean((1, 2, 3), dtype=np.float64)
         motion_T = np.concatenate([motion_T[:1], motion_T])
-        return Measurement(taps={tap: self._tap(tap, grey_T, motion_T, feature_TD) for tap in TAPS})
+        return Measurement(taps={tap: self._tap(tap, grey_T, motion_T, feature_TD, wanted) for tap in TAPS})
 
-    def _tap(self, tap: Tap, grey_T: Array, motion_T: Array, feature_TD: Array | None) -> TapValues:
-        frame_index_N = scored_frames(tap, len(grey_T))
+    def _tap(
+        self, tap: Tap, grey_T: Array, motion_T: Array, feature_TD: Array | None, wanted: slice
+    ) -> TapValues:
+        frame_index_N = scored_frames(tap, len(grey_T), wanted)
         shift = CLIP_FRAMES - 1 - TAPS[tap]
         window_N = np.array([_window_mean(grey_T, frame + shift) for frame in frame_index_N])
         values = {
@@ -45,7 +53,7 @@ class MadeDetector:
         }
         if feature_TD is not None:
             values["semantic"] = feature_TD[frame_index_N, 0].astype(np.float64)
-        for name, value in self.broken.items():
+        for name, value in self.broken.items() if len(frame_index_N) else ():
             values[name][-1] = value
         maps = np.ones((len(frame_index_N), HEIGHT // 4, WIDTH // 4), np.float16)
         maps[:, 2:4, 3:6] += 4 * values["spatial"][:, None, None].astype(np.float16)

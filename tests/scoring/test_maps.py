@@ -8,7 +8,7 @@ import pytest
 from made_detector import MadeDetector, MadeInputs, make_config, silent
 
 from scoring.evaluate import evaluate
-from scoring.maps import MapWriter, read_maps, to_bytes
+from scoring.maps import MapWriter, from_bytes, read_maps, to_bytes
 
 ORIGIN = {"artifact": "eval-0123", "model": "train-4567", "seed": 3, "device": "cpu"}
 
@@ -21,6 +21,25 @@ def test_a_byte_counts_doublings_of_the_error_and_is_zero_where_training_shows_a
 def test_a_byte_tells_a_ratio_to_two_percent() -> None:
     ratio = np.geomspace(1, 200, 500)
     assert np.abs(2 ** (to_bytes(ratio) / 32.0) / ratio - 1).max() < 0.02
+
+
+def test_a_byte_read_back_is_the_ratio_it_was_made_of() -> None:
+    ratio = np.geomspace(1, 200, 500)
+    assert np.abs(from_bytes(to_bytes(ratio)).astype(float) / ratio - 1).max() < 0.02
+
+
+def test_maps_written_in_pieces_are_the_ones_written_at_once(tmp_path: Path) -> None:
+    ratio_Nhw = np.random.default_rng(0).uniform(1, 9, (300, 3, 4))
+    whole, parts = MapWriter(tmp_path / "whole", "paper"), MapWriter(tmp_path / "parts", "paper")
+    for video in ("a", "b"):
+        whole.write(video, np.arange(300), {"spatial": ratio_Nhw})
+        for start, stop in ((0, 140), (140, 150), (150, 300)):
+            parts.write(video, np.arange(start, stop), {"spatial": ratio_Nhw[start:stop]})
+    for video in ("a", "b"):
+        (frame_N, maps), (expected_N, expected) = (read_maps(tmp_path / name, video) for name in ("parts", "whole"))
+        np.testing.assert_array_equal(frame_N, expected_N)
+        np.testing.assert_array_equal(maps["spatial"], expected["spatial"])
+    np.testing.assert_array_equal(parts.read(145)["spatial"], from_bytes(to_bytes(ratio_Nhw[145])))
 
 
 def test_maps_come_back_by_the_name_of_the_video_whatever_that_is(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The picture, as far as a program can look at it."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scoring.evaluate import score_test_split
+from scoring.maps import MapWriter
 from scoring.picture import draw_picture, evenly, highest_peaks, overlay
 from scoring.protocols import DEPLOYMENT
+from scoring.summary import VideoResult
 from scoring.timeline import TRUTH, shorten, stretches
 
 
+def score(inputs: MadeInputs, folder: Path) -> list[VideoResult]:
+    writer = MapWriter(Path(tempfile.mkdtemp(dir=folder)), "deployment")
+    return score_test_split(MadeDetector(), inputs, make_config(), [DEPLOYMENT], silent, writer)
+
+
 def draw(path: Path, inputs: MadeInputs) -> NDArray[np.uint8]:
-    results = score_test_split(MadeDetector(), inputs, make_config(), [DEPLOYMENT], silent)
+    results = score(inputs, path.parent)
     draw_picture(path, results, inputs, DEPLOYMENT, "made up")
     return np.asarray(Image.open(path).convert("RGB"))
 
@@ -64,11 +72,11 @@ def test_videos_are_chosen_evenly_and_every_one_where_there_are_few() -> None:
     assert set(np.diff(chosen)) == {9}
 
 
-def test_every_video_shows_its_highest_peak_and_few_videos_show_further_ones() -> None:
+def test_every_video_shows_its_highest_peak_and_few_videos_show_further_ones(tmp_path: Path) -> None:
     for count in (2, 6, 9):
         videos = {f"video {place}": 100 + place for place in range(count)}
         inputs = MadeInputs(videos, dict.fromkeys(videos, range(50, 60)))
-        results = score_test_split(MadeDetector(), inputs, make_config(), [DEPLOYMENT], silent)
+        results = score(inputs, tmp_path)
         peaks = highest_peaks(results)
         scores = [peak.score for _, peak in peaks]
         assert len(peaks) == 6
