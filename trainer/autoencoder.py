@@ -4,6 +4,7 @@ Added here, as a choice: it is told where it looks. What is normal depends on th
 and how fast they look), which a convolution cannot know beyond the reach of its padding.
 """
 
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHANNELS = (96, 128, 256, 256)
+DRAWING = threading.Lock()
+"""Held while weights are drawn: all threads of a process draw from one generator."""
 
 
 class Autoencoder(nn.Module):
@@ -109,7 +112,7 @@ def make_autoencoder(
     device: torch.device,
 ) -> Autoencoder:
     """Return an initialised network; the same seed gives the same weights and leaves torch's own generator alone."""
-    with torch.random.fork_rng(devices=[]):
+    with DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Autoencoder(channels=channels, width=width, place=place, skips=skips)
     return to_device(network, device)
