@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from pipeline.contract import Array, DataError, Video
-from pipeline.datasets import reader
+from pipeline.datasets import captures, reader
 from pipeline.datasets.containers import check_whole
 from pipeline.datasets.cuts import count_kept, describe, step_of
 from pipeline.datasets.headers import Size, image_size
@@ -145,11 +145,11 @@ def _look_at_file(video: Video, deep: bool) -> Look:
         damaged = video.cut is not None and video.cut.damaged
         (remarks if damaged else problems).append(f"{error}{'; what can be decoded is used' if damaged else ''}")
     try:
-        capture = reader.open_capture(path)
+        capture = captures.open_capture(path)
     except DataError as error:
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(*problems, str(error)))
     try:
-        fps = reader.capture_rate(capture)
+        fps = captures.capture_rate(capture)
         claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         exact = deep or damaged or not math.isfinite(claimed) or not 0 < claimed < 2**31
         frames, sizes, wrong = _grab(capture, str(path), most=None if exact else 1, deep=deep)

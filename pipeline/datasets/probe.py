@@ -6,11 +6,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 from pipeline.contract import DataError, Video
+from pipeline.datasets.captures import capture_rate, open_capture
 from pipeline.datasets.containers import check_whole
 from pipeline.datasets.cuts import count_kept, digest_cut, step_of
 from pipeline.datasets.images import decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
-from pipeline.datasets.reader import capture_rate, open_capture
 from pipeline.datasets.remote import fetch
 
 _BLOCK = 1 << 20  # bytes

@@ -4,10 +4,8 @@ OpenCV's seeking (``CAP_PROP_POS_FRAMES``) lands on other frames for some codecs
 container claims may be wrong. So frames are only ever counted from the start.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,10 +13,10 @@ import cv2
 import numpy as np
 
 from pipeline.contract import Cut, DataError, Video
+from pipeline.datasets.captures import native_rate, open_capture
 from pipeline.datasets.cuts import count_kept, frame_at
 from pipeline.datasets.images import Frames, check_picture, decode_image, read_bytes, size_error, swap_to_rgb
 from pipeline.datasets.listing import check_numbering, where
-from pipeline.datasets.remote import fetch
 
 Convert = Callable[[Frames], Frames]
 """A picture as OpenCV decodes it, (H, W) grey or (H, W, 3) BGR uint8 -> what is wanted of it."""
@@ -228,22 +226,6 @@ def native_size(video: Video) -> tuple[int, int]:
     return height, width
 
 
-def native_rate(video: Video) -> float:
-    """Return the frames per second that a video file claims, as recorded; 0 where the files do not say."""
-    if video.is_folder:
-        return 0.0
-    capture = open_capture(video.files[0])
-    rate = capture_rate(capture)
-    capture.release()
-    return rate
-
-
-def capture_rate(capture: cv2.VideoCapture) -> float:
-    """Return the frames per second of an open video file; 0 where it does not say."""
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    return float(rate) if math.isfinite(rate) and rate > 0 else 0.0
-
-
 def claimed_frames(video: Video) -> int:
     """Return how many frames a video has, of a video file as its header claims: 0 where it does not say."""
     if video.is_folder:
@@ -306,39 +288,3 @@ def to_grey(frames_THWC: Frames) -> Frames:
     if frames_THWC.shape[-1] == 1:
         return frames_THWC[..., 0]
     return np.stack([np.asarray(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY), np.uint8) for frame_HWC in frames_THWC])
-
-
-def open_capture(path: Path) -> cv2.VideoCapture:
-    """Open a video file with FFmpeg only: other backends take ``%`` in a name for a pattern.
-
-    Raises
-    ------
-    DataError
-        The file is missing, empty or no video, or its name is not UTF-8.
-    """
-    if not _is_utf8(str(path)):
-        raise DataError(f"{path}: expected a file name in UTF-8, found other bytes, on which OpenCV crashes; rename it")
-    try:
-        capture = cv2.VideoCapture(str(fetch(path)), cv2.CAP_FFMPEG)
-    except OSError as error:
-        raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
-    if not capture.isOpened():
-        found = _describe(path)
-        raise DataError(f"{path}: expected a video that OpenCV can open, found {found}; copy or convert it anew")
-    return capture
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _describe(path: Path) -> str:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        return f"nothing readable ({error.strerror})"
-    return f"{size} bytes that it cannot read" if size else "an empty file"

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Video
+from pipeline.datasets.captures import native_rate
 from pipeline.datasets.cuts import count_kept, kept_frames, step_of, to_frame
 from pipeline.datasets.listing import where
-from pipeline.datasets.reader import native_rate
 from pipeline.datasets.time_tables import Stretch
 from pipeline.datasets.track_files import Rows, check_frames
 from pipeline.datasets.truth import Bools, check_length, mark_intervals

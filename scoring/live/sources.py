@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Video
+from pipeline.datasets.captures import open_capture
 from pipeline.datasets.containers import check_whole
 from pipeline.datasets.listing import where
-from pipeline.datasets.reader import open_capture, open_frames
+from pipeline.datasets.reader import open_frames
 from scoring.live.watch import Watch
 
 Frames = NDArray[np.uint8]

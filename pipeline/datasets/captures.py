@@ -1,0 +1,66 @@
+"""Opening video files: what OpenCV makes of them, and the rate that they claim."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+from pipeline.contract import DataError, Video
+from pipeline.datasets.remote import fetch
+
+
+def open_capture(path: Path) -> cv2.VideoCapture:
+    """Open a video file with FFmpeg only: other backends take ``%`` in a name for a pattern.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty or no video.
+    """
+    try:
+        with _utf8_name(fetch(path)) as name:
+            capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+    except OSError as error:
+        raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
+    if not capture.isOpened():
+        found = _describe(path)
+        raise DataError(f"{path}: expected a video that OpenCV can open, found {found}; copy or convert it anew")
+    return capture
+
+
+@contextmanager
+def _utf8_name(path: Path) -> Iterator[str]:
+    """Yield a name of a file that is UTF-8: OpenCV crashes on others, so such a file is opened through a number."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)
+
+
+def _describe(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        return f"nothing readable ({error.strerror})"
+    return f"{size} bytes that it cannot read" if size else "an empty file"
+
+
+def native_rate(video: Video) -> float:
+    """Return the frames per second that a video file claims, as recorded; 0 where the files do not say."""
+    if video.is_folder:
+        return 0.0
+    capture = open_capture(video.files[0])
+    rate = capture_rate(capture)
+    capture.release()
+    return rate
+
+
+def capture_rate(capture: cv2.VideoCapture) -> float:
+    """Return the frames per second of an open video file; 0 where it does not say."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return float(rate) if math.isfinite(rate) and rate > 0 else 0.0
