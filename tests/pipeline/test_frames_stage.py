@@ -1,0 +1,72 @@
+"""The frames stage: what is stored, whatever is decoded ahead; and what its disk is said to be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pipeline.config import Config, FramesSettings
+from pipeline.contract import DataError, VideoRecord
+from pipeline.datasets.folder import FolderDataset
+from pipeline.datasets.inventory import take_inventory
+from pipeline.datasets.reader import open_frames
+from pipeline.disk_needed import disk_needed
+from pipeline.stages.frames import FramesStage
+from pipeline.stages.prepare import model_frame, model_frames
+from pipeline.stages.source import SourceFrames
+from stpa import main
+from tests.pipeline import layouts
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> tuple[VideoRecord, ...]:
+    layouts.write_video(tmp_path / "data" / "train" / "a.avi", 50, "MJPG")
+    layouts.write_frames(tmp_path / "data" / "train" / "b", count=40)
+    return take_inventory(FolderDataset(tmp_path / "data"), tmp_path / "inventory.json").records
+
+
+def whole(record: VideoRecord) -> np.ndarray:
+    with open_frames(record.video) as reader:
+        return np.asarray(reader.read(0, record.num_frames))
+
+
+def test_shards_decoded_ahead_are_those_that_were_asked_for_in_any_order(records: tuple[VideoRecord, ...]) -> None:
+    source = SourceFrames(ahead=True)
+    first, second = records
+    spans = [(0, 16), (16, 32), (32, 48), (48, 50), (0, 16), (32, 40), (16, 24)]
+    for start, stop in spans:
+        np.testing.assert_array_equal(source.read(first, start, stop), whole(first)[start:stop])
+    for record, start, stop in ((second, 0, 16), (first, 16, 32), (second, 16, 40)):
+        np.testing.assert_array_equal(source.read(record, start, stop), whole(record)[start:stop])
+
+
+def test_what_fails_ahead_fails_when_it_is_asked_for_and_never_before(records: tuple[VideoRecord, ...]) -> None:
+    _, second = records
+    second.video.files[20].write_bytes(b"no image")
+    source = SourceFrames(ahead=True)
+    assert len(source.read(second, 0, 16)) == 16
+    with pytest.raises(DataError, match=r"020\.jpg: expected an image"):
+        source.read(second, 16, 32)
+    assert len(source.read(second, 32, 40)) == 8
+
+
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+@pytest.mark.parametrize("size", [(32, 48), (96, 96), (32, 96)], ids=["smaller", "larger", "both"])
+def test_a_frame_of_its_own_is_made_as_many_together_are(
+    colour: str, size: tuple[int, int]
+) -> None:
+    settings = FramesSettings.model_validate({"height": size[0], "width": size[1], "colour": colour})
+    picture_HWC = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
+    together = model_frames(picture_HWC[None, ..., ::-1].copy(), settings)[0]
+    np.testing.assert_array_equal(model_frame(picture_HWC, settings), together)
+    grey_HW = picture_HWC[..., 0].copy()
+    together = model_frames(np.repeat(grey_HW[None, ..., None], 3, axis=-1), settings)[0]
+    np.testing.assert_array_equal(model_frame(grey_HW, settings), together)
+
+
+def test_the_disk_that_is_told_beforehand_is_that_of_a_dry_run(tmp_path: Path, records: tuple[VideoRecord, ...]) -> None:
+    needed = disk_needed([FramesStage], Config(), {"train": sum(record.num_frames for record in records)})
+    words = ["frames", "--dry-run", "--set", f"dataset.root={tmp_path / 'data'}", "--set", f"run.cache={tmp_path / 'cache'}"]
+    told = CliRunner().invoke(main, words).output
+    assert f"({needed['frames']:,} bytes before compression)" in told
