@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import click
 
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, redact
 from pipeline.contract import DataError
 
 FAILURE, USAGE, BAD_DATA, UPSTREAM, PARTLY = 1, 2, 3, 4, 5  # exit codes; 0 = done
@@ -14,7 +14,7 @@ FAILURE, USAGE, BAD_DATA, UPSTREAM, PARTLY = 1, 2, 3, 4, 5  # exit codes; 0 = do
 
 def fail(code: int, message: str) -> NoReturn:
     """Print a message on stderr and leave with an exit code."""
-    click.echo(f"stpa: {message}", err=True)
+    click.echo(f"stpa: {redact(message)}", err=True)
     raise click.exceptions.Exit(code)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from pipeline.artifacts.workspace import Workspace
 from pipeline.contract import ShardStage, VideoRecord
 from pipeline.execution.inputs import StoredInputs
-from pipeline.files import write_atomically
 from pipeline.models.flow_colours import flow_colours
 
 Picture = NDArray[np.uint8]
@@ -28,7 +26,7 @@ class Row:
     pictures: Sequence[Picture]
 
 
-def preview_flows(workspace: Workspace, records: Sequence[VideoRecord], count: int) -> Path:
+def preview_flows(workspace: Workspace, records: Sequence[VideoRecord], count: int) -> str:
     """Draw frame, flow in colours and its magnitude, for ``count`` frames spread over the videos; return the file.
 
     Raises
@@ -99,11 +97,11 @@ def sheet(titles: Sequence[str], rows: Sequence[Row]) -> Picture:
     return page_HWC
 
 
-def save_sheet(workspace: Workspace, name: str, page_HWC: Picture) -> Path:
+def save_sheet(workspace: Workspace, name: str, page_HWC: Picture) -> str:
     """Write a sheet as PNG beside the artifact that it shows; return the file."""
-    path = workspace.folder / f"{name}-{workspace.key(name)}.png"
-    write_atomically(path, cv2.imencode(".png", page_HWC[..., ::-1])[1].tobytes())
-    return path
+    file = f"{name}-{workspace.key(name)}.png"
+    workspace.place.write(file, cv2.imencode(".png", page_HWC[..., ::-1])[1].tobytes())
+    return str(workspace.place / file)
 
 
 def _write(page_HWC: Picture, text: str, left: int, top: int) -> None:

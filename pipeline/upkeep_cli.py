@@ -4,7 +4,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import FAILURE, PARTLY, begin, exit_codes, fail, settings_options
+from pipeline.cli import BAD_DATA, FAILURE, PARTLY, begin, exit_codes, fail, settings_options
 from pipeline.progress import Progress
 from pipeline.session import Session
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.artifacts.garbage import Garbage
     from pipeline.artifacts.place import Place
     from pipeline.artifacts.verify import Finding, Verdict
+    from pipeline.artifacts.workspace import Workspace
 
 MOST_LINES = 100  # of findings of one artifact; --json has them all
 
@@ -171,21 +172,27 @@ def _repair(
 @click.command()
 @click.option("--config", "files", type=click.Path(path_type=Path), multiple=True, help="Settings whose artifacts are kept.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.NAME=VALUE", help="Override a setting; see above.")
+@click.option("--gone", is_flag=True, help="Also what was made of videos that are gone or were replaced; reads the dataset.")
 @click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="Only what no run touched for so long.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def gc(files: tuple[Path, ...], overrides: tuple[str, ...], older_than: float | None, yes: bool, as_json: bool) -> None:
+def gc(
+    files: tuple[Path, ...], overrides: tuple[str, ...], gone: bool, older_than: float | None, yes: bool, as_json: bool
+) -> None:
     """Show the artifacts that none of these settings refers to, and remove them if told so.
 
     Several --config are all kept, and so are several values of one --set, such as seeds. Looks only into the folders,
     below run.cache, of the datasets that the settings name.
     """
     from pipeline.artifacts.garbage import DAY, find_garbage, remove
+    from pipeline.artifacts.gone import find_gone
 
     with exit_codes():
         datasets, kept = _kept(files, overrides)
         now = time.time()
         found = list(find_garbage(datasets, kept, now))
+        if gone:
+            found += find_gone(_with_videos(files, overrides), now)
         if older_than is not None:
             found = [garbage for garbage in found if now - garbage.latest > older_than * DAY]
         if not as_json:
@@ -223,6 +230,18 @@ def _kept(files: Sequence[Path], overrides: Sequence[str]) -> "tuple[list[Place]
             datasets[place] = None
             kept |= {place / workspace.artifact(name).name for name in workspace.stages}
     return list(datasets), kept
+
+
+def _with_videos(files: Sequence[Path], overrides: Sequence[str]) -> "Iterator[Workspace]":
+    """Yield the workspace of every configuration with its videos; one of them that cannot be read now ends the command."""
+    with Progress() as progress:
+        for file in files or (None,):
+            for chosen in _variants(overrides):
+                session = begin(file, chosen, progress)
+                if session.problems:
+                    problems = "\n".join(session.problems)
+                    fail(BAD_DATA, f"--gone: which videos are gone is not known while some cannot be used:\n{problems}")
+                yield session.workspace
 
 
 def _variants(overrides: Iterable[str]) -> list[tuple[str, ...]]:

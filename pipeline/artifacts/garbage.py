@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.artifacts.aside import SCRATCH, local_folder, scratch_folders
 from pipeline.artifacts.place import Entry, LocalPlace, Place
 from pipeline.artifacts.use import alone, last_used, lock_file, used_now
 from pipeline.files import PARTIAL
@@ -35,8 +36,13 @@ class Garbage:
     """Something that may be removed."""
 
     place: Place
-    kind: Literal["artifact", "leftover"]
-    """leftover: what an interrupted run or removal left behind."""
+    kind: Literal["artifact", "gone", "leftover"]
+    """gone: what a kept artifact holds of a video that is gone or was replaced; leftover: what an interrupted run or removal
+    left behind."""
+    artifact: Place | None
+    """Whose lock must be free; None where no run can need it."""
+    first: tuple[str, ...] = ()
+    """Receipts of it in a kept artifact, which go before what they vouch for."""
     stage: str = ""
     key: str = ""
     size: int
@@ -70,12 +76,24 @@ def find_garbage(datasets: Iterable[Place], kept: Collection[Place], now: float 
         for place in artifact_places(dataset):
             if place not in kept:
                 yield _describe(place, now)
-        for leftover in _leftovers(dataset) if isinstance(dataset, LocalPlace) else ():
-            written = leftover.path.lstat().st_mtime
-            if now - written > DAY or leftover.name.startswith(REMOVED):
-                artifact = _artifact_of(leftover)
-                in_use = artifact is not None and used_now(artifact)
-                yield Garbage(place=leftover, kind="leftover", size=_size(leftover), written=written, in_use=in_use)
+        here = dataset if isinstance(dataset, LocalPlace) else LocalPlace(local_folder(str(dataset.parent))) / dataset.name
+        yield from _find_leftovers(here, {place.name for place in kept}, now, youngest=0 if dataset.locks else DAY)
+
+
+def _find_leftovers(dataset: LocalPlace, kept: Collection[str], now: float, *, youngest: float) -> Iterator[Garbage]:
+    for place in _leftovers(dataset):
+        written = place.path.lstat().st_mtime
+        if now - written > DAY or place.name.startswith(REMOVED):
+            yield _leftover(place, _artifact_of(place), written)
+    for scratch in scratch_folders(dataset.path, kept):
+        place, written = dataset / f"{SCRATCH}/{scratch.name}", scratch.stat().st_mtime
+        if now - written >= youngest:
+            yield _leftover(place, dataset / scratch.name, written)
+
+
+def _leftover(place: LocalPlace, artifact: Place | None, written: float) -> Garbage:
+    in_use = artifact is not None and used_now(artifact)
+    return Garbage(place=place, kind="leftover", artifact=artifact, size=_size(place), written=written, in_use=in_use)
 
 
 def _describe(place: Place, now: float) -> Garbage:
@@ -85,6 +103,7 @@ def _describe(place: Place, now: float) -> Garbage:
     return Garbage(
         place=place,
         kind="artifact",
+        artifact=place,
         stage=match["stage"],
         key=match["key"],
         size=_size(place),
@@ -113,15 +132,16 @@ def _size(place: Place) -> int:
 
 def remove(garbage: Garbage) -> bool:
     """Remove an artifact, a video's part of one or a leftover; return False, having touched nothing, where a run uses it."""
-    place = garbage.place
-    artifact = place if garbage.kind == "artifact" else _artifact_of(place)
+    place, artifact = garbage.place, garbage.artifact
     if artifact is None:
         place.remove()
         return True
     with alone(artifact) as free:
         if not free or (garbage.in_use and not place.locks):
             return False
-        if garbage.kind == "leftover":
+        if garbage.kind != "artifact":
+            for receipt in garbage.first:
+                artifact.remove(f"receipts/{receipt}")
             place.remove()
         elif isinstance(place, LocalPlace):
             _rename_and_delete(place)

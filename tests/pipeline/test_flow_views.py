@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_a_sheet_shows_frame_flow_and_magnitude_side_by_side(made: Workspace) -> None:
     (record,) = made.records
     path = preview_flows(made, made.records, 2)
-    assert path == made.folder / f"flows-{made.key('flows')}.png"
+    assert Path(path) == made.folder / f"flows-{made.key('flows')}.png"
     page_HWC = cv2.imread(str(path))[..., ::-1]
     assert page_HWC.shape == (LINE + GAP + 2 * (LINE + 192 + GAP), GAP + 3 * (288 + GAP), 3)  # three times enlarged
     inputs = StoredInputs(made)

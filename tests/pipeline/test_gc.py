@@ -1,5 +1,6 @@
 """What no settings refer to is shown, and goes when told so; nothing else does, whenever it is interrupted."""
 
+import json
 import os
 import shutil
 import time
@@ -7,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+import stpa
 from pipeline.artifacts.plan import make_plan
 from pipeline.artifacts.use import alone, in_use, last_used
-from tests.pipeline.upkeep import files, garbage, make_project, run, settings, space, verify, work_in
+from tests.pipeline.upkeep import files, garbage, make_project, run, settings, space, verify, work_in, write_video
 
 OTHER = ("frames.height=48",)
 
@@ -120,7 +123,7 @@ def test_with_yes_exactly_that_goes_and_the_rest_is_whole() -> None:
     assert there() == folders()
     assert files(Path("cache")) == kept
     assert verify("--all") == []
-    assert {path.name for path in Path("cache/small/.locks").iterdir()} <= folders()
+    assert {path.name for path in Path("cache/small/.locks").iterdir()} <= folders() | {"shards"} | {"shards"}
     assert garbage(*settings()) == []
 
 
@@ -191,6 +194,84 @@ def test_nothing_is_removed_behind_a_dataset_folder_that_is_a_link(tmp_path: Pat
     before = files(tmp_path / "elsewhere")
     assert "symbolic link" in run("gc", *settings(), "--yes", code=1).stderr
     assert files(tmp_path / "elsewhere") == before
+
+
+# ---- of videos that are gone
+
+
+def test_gone_shows_what_was_made_of_videos_that_are_gone_or_replaced_and_removes_exactly_that() -> None:
+    kept = ("--set", "train.seed=0", "--set", "train.seed=1", "--set", "frames.height=32", "--set", "frames.height=48")
+    shutil.rmtree("data/train/a")
+    write_video(Path("data/train/b"), 7)
+    write_video(Path("data/train/c"), 8)
+    for overrides in ((), OTHER, ("train.seed=1",)):
+        run("train", *settings(*overrides))
+    before = files(Path("cache"))
+    assert garbage(*settings(), *kept) == []
+    rows = garbage(*settings(), *kept, "--gone")
+    names = {str(Path(row["path"]).relative_to(Path("cache/small").resolve())) for row in rows}
+    parts = sorted(name.partition("/")[2].rpartition("@")[0] or "data-" for name in names)
+    assert parts == ["data-", "data-", "data-", *["data/train-a"] * 2, *["data/train-b"] * 2]
+    assert {row["kind"] for row in rows} == {"gone"}
+    assert sum(row["receipts"] for row in rows) == 3 + 4 * 3
+    assert sum(row["size"] for row in rows) == sum(
+        len(data) for name, data in before.items() if any(name.startswith(f"small/{gone}/") for gone in names)
+    )
+    assert files(Path("cache")) == before
+    assert "nothing was removed; add --yes" in run("gc", *settings(), *kept, "--gone").stderr
+    assert "removed 7 of 7" in run("gc", *settings(), *kept, "--gone", "--yes").stderr
+    left = {name: data for name, data in before.items() if not any(name.startswith(f"small/{gone}/") for gone in names)}
+    assert files(Path("cache")) == left
+    assert verify("--all") == []
+    assert garbage(*settings(), *kept, "--gone") == []
+    for overrides in ((), OTHER, ("train.seed=1",)):
+        assert "nothing to do" in run("train", *settings(*overrides)).stderr
+
+
+def test_gone_removes_nothing_that_a_run_uses_nor_while_a_video_cannot_be_read() -> None:
+    shutil.rmtree("data/train/a")
+    frames = space().artifact("frames")
+    with in_use([frames.place]):
+        run("gc", *settings(), "--gone", "--yes")
+    assert len(frames.receipts()) == 6
+    write_video(Path("data/train/c"), 8)
+    Path("data/train/b/003.png").write_bytes(b"rubbish")
+    assert "some cannot be used" in run("gc", *settings(), "--gone", "--yes", code=3).stderr
+    assert len(frames.receipts()) == 6
+    write_video(Path("data/train/b"), 1)
+    run("gc", *settings(), "--gone", "--yes")
+    assert {name.partition("@")[0] for name in frames.receipts()} == {"train-b"}
+
+
+def test_gone_interrupted_leaves_no_receipt_without_its_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree("data/train/a")
+    for nth in (1, 2, 4, 5, 7):
+        real: Callable[..., None] = os.unlink
+        left = [nth]
+
+        def interrupt(*arguments: object, left: list[int] = left, real: Callable[..., None] = real, **more: object) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            real(*arguments, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", interrupt)
+            CliRunner().invoke(stpa.main, ["gc", *settings(), "--gone", "--yes"])
+        rows = json.loads(CliRunner().invoke(stpa.main, ["verify", *settings(), "--all", "--json"]).stdout)["artifacts"]
+        assert {finding["kind"] for row in rows for finding in row["findings"]} <= {"stray"}
+    run("gc", *settings(), "--gone", "--yes")
+    assert verify("--all") == []
+    assert {name.partition("@")[0] for name in space().artifact("frames").receipts()} == {"train-b"}
+
+
+def test_scratch_of_a_training_that_nobody_will_go_on_with_goes_too() -> None:
+    (model,) = folders("train.seed=1") - folders()
+    for name in (model, *folders(), "train-0123456789abcdef"):
+        (Path("cache/small/.scratch") / name / "abc").mkdir(parents=True)
+        (Path("cache/small/.scratch") / name / "abc" / "step").write_bytes(b"x" * 100)
+    run("gc", *settings(), "--yes")
+    assert {path.name for path in Path("cache/small/.scratch").iterdir()} == folders()
 
 
 # ---- interrupted
