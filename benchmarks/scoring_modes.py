@@ -1,6 +1,6 @@
 """What the modes of scoring do to the AUC, on a dataset that was trained on.
 
-    python benchmarks/scoring_modes.py --config configs/ped2.toml [--set SECTION.NAME=VALUE] [--modes exact-fp32 dense dense-2]
+    python benchmarks/scoring_modes.py --config configs/ped2.toml [--set SECTION.NAME=VALUE] [--modes exact-fp32 dense]
 
 After `stpa train` with the same settings: the bundle in the cache is evaluated in a temporary folder, once per mode. Prints
 the micro-AUC of every score under both protocols, how far it is from the exact evaluation, and how long each took.
