@@ -1,7 +1,6 @@
 """A contact sheet of pseudo-anomalies, with the columns of the paper's figure."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +13,30 @@ from pipeline.sheets import Row, as_rgb, full_scale, save_sheet, sheet
 from scoring.report.samples import Sample, make_samples
 
 
+class NothingToShowError(Exception):
+    """No pseudo-anomaly can be made of these videos yet."""
+
+
 def preview_pseudo_anomalies(
     workspace: Workspace, records: Sequence[VideoRecord], count: int, report: Report
-) -> Path | str:
+) -> str:
     """Draw frame, mask, flow, spatial and temporal pseudo-anomaly of up to ``count`` of these training videos.
 
     Returns
     -------
-    Path | str
-        The file, beside the artifact of ``inpaint``; or why there is none.
+    str
+        The file, beside the artifact of ``inpaint``: a path, or an address where the cache has one.
+
+    Raises
+    ------
+    NothingToShowError
+        There is none, and why.
     """
     chosen = Workspace(workspace.config, [type(stage) for stage in workspace.stages.values()], records)
     settings = workspace.config.train.model_copy(update={"spatial_pa": "inpainting", "p_s": 1.0, "p_t": 1.0})
     samples = make_samples(StoredInputs(chosen), settings, report, count)
     if isinstance(samples, str):
-        return samples
+        raise NothingToShowError(samples)
     full = full_scale([sample.flow_2HW for sample in samples])
     titles = ("frame", "mask", f"flow, full from {full:.1f} px", "spatial, inpainted", f"temporal, {settings.temporal_pa}")
     return save_sheet(workspace, "inpaint", sheet(titles, [_row(sample, full) for sample in samples]))

@@ -17,12 +17,12 @@ PREVIEW = click.Option(
 
 def _view(workspace: Workspace, records: Sequence[VideoRecord], wanted: Mapping[str, Any], progress: Report) -> None:
     if wanted["preview"]:
-        from scoring.pseudo_sheet import preview_pseudo_anomalies
+        from scoring.pseudo_sheet import NothingToShowError, preview_pseudo_anomalies
 
-        made = preview_pseudo_anomalies(workspace, records, wanted["preview"], progress)
-        if isinstance(made, str):
-            fail(UPSTREAM, made)
-        click.echo(made)
+        try:
+            click.echo(preview_pseudo_anomalies(workspace, records, wanted["preview"], progress))
+        except NothingToShowError as error:
+            fail(UPSTREAM, str(error))
 
 
 inpaint = stage_command(

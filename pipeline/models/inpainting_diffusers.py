@@ -65,26 +65,24 @@ class PipelinePainter:
         self._settings = settings
         self._call = _call_settings(self._pipe, settings)
         self._embeddings = _encode(self._pipe, settings, self._device)
-        first, second = (self._embeddings.get(name) for name in EMBEDDINGS[:2])
-        if first is not None and second is not None and torch.equal(first, second):
-            pooled = [self._embeddings.get(name) for name in EMBEDDINGS[2:]]
-            if pooled[0] is None or (pooled[1] is not None and torch.equal(pooled[0], pooled[1])):
-                self._call["guidance_scale"] = 1.0  # from the prompt to itself leads nowhere, and takes as long
+        if "guidance_scale" in self._call and self._guides_nowhere():
+            self._call["guidance_scale"] = 1.0
 
     def paint(self, images_BHWC: Images, masks_BHW: Holes, seeds: Sequence[int]) -> Images:
         """Return pictures of the same size; those of the library's call with one generator each, on the CPU."""
         image_B3HW = torch.from_numpy(np.ascontiguousarray(images_BHWC)).permute(0, 3, 1, 2).float() / 255
         mask_B1HW = torch.from_numpy(np.ascontiguousarray(masks_BHW))[:, None].float()
-        painted = self._pipe(
-            image=image_B3HW,
-            mask_image=mask_B1HW,
-            height=image_B3HW.shape[2],
-            width=image_B3HW.shape[3],
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            output_type="pt",
-            **self._call,
-            **self._prompts(len(seeds)),
-        ).images
+        with _quiet():
+            painted = self._pipe(
+                image=image_B3HW,
+                mask_image=mask_B1HW,
+                height=image_B3HW.shape[2],
+                width=image_B3HW.shape[3],
+                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+                output_type="pt",
+                **self._call,
+                **self._prompts(len(seeds)),
+            ).images
         made_BHWC: Tensor = (painted.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         return np.asarray(made_BHWC.cpu().numpy(), np.uint8)
 
@@ -98,6 +96,15 @@ class PipelinePainter:
             "safety_checker": getattr(self._pipe, "safety_checker", None) is not None,
             "watermark": getattr(self._pipe, "watermark", None) is not None,
         }
+
+    def _guides_nowhere(self) -> bool:
+        """Say whether guidance leads from the prompt to itself, which takes twice the time and changes nothing."""
+        prompt, negative, pooled, pooled_negative = (self._embeddings.get(name) for name in EMBEDDINGS)
+        told_the_scale = getattr(getattr(getattr(self._pipe, "unet", None), "config", None), "time_cond_proj_dim", None)
+        if prompt is None or negative is None or told_the_scale is not None:  # a distilled UNet takes it as an input
+            return False
+        both_pooled = pooled is None or (pooled_negative is not None and torch.equal(pooled, pooled_negative))
+        return both_pooled and torch.equal(prompt, negative)
 
     def _prompts(self, count: int) -> dict[str, Any]:
         if self._embeddings:
@@ -240,17 +247,18 @@ def _precision(settings: InpaintSettings, device: torch.device) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep both libraries from progress bars of their own and from advice on what was left out on purpose."""
+    """Keep both libraries from progress bars of their own and from advice on what is done on purpose."""
     import transformers.utils.logging as transformers_logging
 
     libraries: tuple[Any, Any] = (diffusers.utils.logging, transformers_logging)
-    levels = [library.get_verbosity() for library in libraries]
+    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
     for library in libraries:
         library.set_verbosity(logging.ERROR)
         library.disable_progress_bar()
     try:
         yield
     finally:
-        for library, level in zip(libraries, levels, strict=True):
+        for library, (level, bars) in zip(libraries, before, strict=True):
             library.set_verbosity(level)
-            library.enable_progress_bar()
+            if bars:
+                library.enable_progress_bar()

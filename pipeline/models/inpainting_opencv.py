@@ -32,6 +32,8 @@ class Classical(InpainterKind):
         """Refuse other names, and settings that cannot be meant."""
         if settings.model not in METHODS:
             raise ConfigError(f"inpaint.model: expected one of {', '.join(METHODS)}, found {settings.model!r}")
+        if settings.revision:
+            raise ConfigError(f"inpaint.revision = {settings.revision!r}: {settings.model} has none; leave it out")
         if not settings.composite:
             raise ConfigError(f"inpaint.composite = false: {settings.model} changes nothing outside the mask; leave it true")
 

@@ -40,7 +40,7 @@ class DiffusersPipeline(InpainterKind):
         if is_hub_id(settings.model, settings.revision, setting=SETTING):
             return True
         path = Path(settings.model).expanduser() / INDEX
-        return path.is_file() and _read(path).get("_class_name") != LDM_CLASS
+        return settings.model != "embedded" and path.is_file() and _read(path).get("_class_name") != LDM_CLASS
 
     def identity(self, settings: InpaintSettings) -> dict[str, Any]:
         """Return id and commit, or the sha256 of all that is in the folder."""

@@ -194,6 +194,8 @@ def test_methods_and_radius_are_the_key_of_the_control_and_other_names_are_refus
     assert (first != wider).any()
     with pytest.raises(ConfigError, match="expected one of opencv-telea, opencv-ns, found 'opencv-magic'"):
         check_inpainter(InpaintSettings(model="opencv-magic"))
+    with pytest.raises(ConfigError, match="opencv-ns has none; leave it out"):
+        check_inpainter(InpaintSettings(model="opencv-ns", revision="main"))
     with pytest.raises(ConfigError, match="changes nothing outside the mask"):
         check_inpainter(InpaintSettings(model="opencv-ns", composite=False))
 
