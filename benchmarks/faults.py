@@ -8,7 +8,9 @@ an undisturbed run leaves, to the byte, and the same command runs again. After t
 arrays must be the same. Hit are:
 
 * the process itself, alone in this process or with its local workers (which must end by themselves, soon);
-* one of its workers: the command must go on and end with 0.
+* one of its workers: the command must go on and end with 0;
+* a worker of a Dask scheduler (two ``dask worker``, whose nannies start others): the command must go on and end with 0;
+* the Dask scheduler: the command must end by itself, and the next one finds a new scheduler.
 
 A shard that was begun more than once was computed twice: lost in flight, as its receipt was not written yet. One that was
 begun again although its receipt lay there when the command started would be a fault, and ends the campaign.
@@ -20,6 +22,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -47,6 +50,8 @@ width = 96
 shard_frames = 16
 """
 VIDEOS, FRAMES = 4, 96
+START_DASK = 2.0
+"""Seconds until a scheduler has its workers, about: before that there is nothing to hit."""
 GRACE = 5.0
 """Seconds in which workers must have noticed that the process that started them is gone."""
 
@@ -84,17 +89,52 @@ class Tally:
     failures: list[str] = field(default_factory=list)
 
 
+class Cluster:
+    """A Dask scheduler and two workers on this machine, started by hand, each with a process group of its own."""
+
+    def __init__(self, project: Path, log: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        host, port = self.address.removeprefix("tcp://").split(":")
+        environment = {**os.environ, "STPA_FAULTS_LOG": str(log), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        dask = [sys.executable, "-m", "dask"]
+        scheduler = [*dask, "scheduler", "--host", host, "--port", port, "--no-dashboard"]
+        worker = [*dask, "worker", self.address, "--nthreads", "1", "--no-dashboard", "--local-directory", str(project)]
+        null = subprocess.DEVNULL
+        commands = [scheduler, [*worker, "--death-timeout", "10"], [*worker, "--death-timeout", "10"]]
+        self._processes = [
+            subprocess.Popen(each, cwd=project, env=environment, stdout=null, stderr=null, start_new_session=True)
+            for each in commands
+        ]
+        self.scheduler = self._processes[0]
+
+    def workers(self) -> list[int]:
+        """Return the processes that compute: children of the nannies."""
+        nannies = [process.pid for process in self._processes[1:]]
+        found = [pid for nanny in nannies for pid in members(nanny) if pid != nanny]
+        return [pid for pid in found if "spawn_main" in command_line(pid)]
+
+    def close(self) -> None:
+        """End all of it."""
+        for process in self._processes:
+            wait_for_end(process.pid, 0)
+            process.wait()
+
+
 class Command:
     """One run of ``stpa masks --upstream`` in a session, and so a process group, of its own."""
 
-    def __init__(self, project: Path, workers: int) -> None:
+    def __init__(self, project: Path, workers: int, cluster: Cluster | None = None) -> None:
         self.log = project / "begun.log"
         self._known = receipts(project)
         self._before = len(begun(self.log))
         command = [sys.executable, "-c", "from benchmarks.fault_stages import main; main()", "masks", "--upstream"]
+        who = ["--scheduler", cluster.address] if cluster else ["--workers", str(workers)]
+        self._cluster = cluster
         environment = {**os.environ, "STPA_FAULTS_LOG": str(self.log), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
-            [*command, "--config", "s.toml", "--workers", str(workers)],
+            [*command, "--config", "s.toml", *who],
             cwd=project,
             env=environment,
             stdout=subprocess.DEVNULL,
@@ -109,7 +149,9 @@ class Command:
         return self.process.returncode, err
 
     def workers(self) -> list[int]:
-        """Return the processes that it has started for computing, and that are alive."""
+        """Return the processes that compute for it, and that are alive."""
+        if self._cluster is not None:
+            return self._cluster.workers()
         return [pid for pid in members(self.process.pid) if pid != self.process.pid and "spawn_main" in command_line(pid)]
 
     def repeated(self) -> int:
@@ -207,24 +249,61 @@ def hit_worker(command: Command, tally: Tally, moment: float, rng: random.Random
     return True
 
 
-KINDS = {"the process, working alone": 1, "the process, with two workers": 2, "one of two workers": 2}
-"""What is hit -> how many workers there are."""
+def hit_scheduler(command: Command, cluster: Cluster, tally: Tally, moment: float) -> bool:
+    """Kill the scheduler; the command must end by itself, unless it had ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        command.process.wait(moment)
+        return False
+    cluster.scheduler.kill()
+    try:
+        code, err = command.finish()
+    except subprocess.TimeoutExpired:
+        command.process.kill()
+        command.process.communicate()
+        tally.failures.append("after the scheduler was killed the command did not end within 120 s")
+        return True
+    if code not in (0, 1, 5) or (code != 0 and "stpa: " not in err):
+        tally.failures.append(f"after the scheduler was killed: exit code {code}: {err.strip()[-300:]}")
+    return True
+
+
+ALONE, PROCESS, WORKER = "the process, working alone", "the process, with two workers", "one of two workers"
+DASK_WORKER, SCHEDULER = "one of two Dask workers", "the Dask scheduler"
+KINDS = (ALONE, PROCESS, WORKER, DASK_WORKER, SCHEDULER)
+"""What is hit."""
+
+
+def hit_once(kind: str, project: Path, seconds: float, tally: Tally, rng: random.Random) -> Command:
+    """Run the command and hit it at a moment of the time that it takes; return it, ended."""
+    cluster = Cluster(project, project / "begun.log") if kind in (DASK_WORKER, SCHEDULER) else None
+    command = Command(project, 1 if kind == ALONE else 2, cluster)
+    try:
+        moment = rng.uniform(0, seconds) + (START_DASK if cluster else 0)
+        if kind == SCHEDULER:
+            assert cluster is not None
+            hit = hit_scheduler(command, cluster, tally, moment)
+        elif kind in (WORKER, DASK_WORKER):
+            hit = hit_worker(command, tally, moment, rng)
+        else:
+            hit = hit_process(command, tally, moment)
+        tally.kills += hit
+        if not hit:
+            command.finish()
+    finally:
+        if cluster is not None:
+            cluster.close()
+    return command
 
 
 def run_round(kind: str, folder: Path, expected: dict[str, bytes], seconds: float, tally: Tally, rng: random.Random) -> None:
     """Hit a run one to three times, finish it, and compare."""
-    project, workers = folder / "round", KINDS[kind]
+    project = folder / "round"
     with fresh(folder, project):
         for _ in range(rng.choice((1, 1, 2, 3))):
-            command = Command(project, workers)
-            moment = rng.uniform(0, seconds)
-            hit = hit_worker(command, tally, moment, rng) if "one of" in kind else hit_process(command, tally, moment)
-            tally.kills += hit
+            command = hit_once(kind, project, seconds, tally, rng)
             tally.untrue += untrue(project, expected)
             tally.again += command.repeated()
-            if not hit:
-                command.finish()
-        last = Command(project, workers)
+        last = Command(project, 2)
         code, err = last.finish()
         if code != 0:
             tally.failures.append(f"the last run: exit code {code}: {err.strip()[-300:]}")
@@ -275,9 +354,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
-    tallies = {kind: Tally() for kind in KINDS}
+    tallies = {kind: Tally() for kind in arguments.kinds}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_videos(folder / "data")
