@@ -1,44 +1,48 @@
 """Pairs of frames per second of RAFT: as `stpa flows` runs it, against the obvious loop over torchvision's model.
 
-    python benchmarks/flow.py [--model raft-small] [--size 128 160] [--frames 17] [--batch 1 8] [--device auto] [--repeat 3]
+    python -m benchmarks.flow [--model raft-small] [--size 128 160] [--frames 17] [--batch 1 8] [--precision fp32 mixed bf16]
+                              [--device auto] [--repeat 3] [--memory]
 
 The obvious loop is one pair at a time, in single precision, with the library's defaults, every update brought up to full
 size as `RAFT.forward` does. Weights are random (seed 0): the arithmetic does not depend on them. Both see the same uint8
-frames and leave flow in main memory. The last line is the whole stage, which reads stored frames and writes shards as well,
-at the largest batch and in mixed precision on a GPU. Each way is run once unmeasured, then all take turns; the least time
-counts. Processor time, of all threads, is beside it: on a machine that does other work too it is the steadier of the two.
+frames and leave flow in main memory. "with files" is the whole stage, which reads stored frames and writes shards as well,
+at the largest batch; its overhead is what it spends outside of networks and updates. mixed differs from fp32 on a GPU
+only. Each way is run once unmeasured, then all take turns; the least time counts. Processor time, of all threads, is beside
+it: on a machine that does other work too it is the steadier of the two. --memory runs the stage over videos of --frames and
+of ten times as many frames instead, each in a process of its own, and prints the peaks.
 """
 
 import argparse
-import os
+import multiprocessing
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torchvision.models.optical_flow import RAFT
 
-from pipeline.artifacts.plan import make_plan
-from pipeline.artifacts.workspace import Workspace
-from pipeline.config import CLIP_FRAMES, load_config
-from pipeline.contract import ShardStage
-from pipeline.datasets.inventory import take_inventory
-from pipeline.datasets.registry import open_dataset
-from pipeline.execution.inputs import StoredInputs
-from pipeline.execution.runner import run_shards
+from benchmarks.machine import machine
+from benchmarks.stored_stage import (
+    Frames,
+    StoredStage,
+    least_seconds,
+    moving_noise,
+    peak_megabytes,
+    print_overhead,
+    write_video,
+)
+from pipeline.config import CLIP_FRAMES, FlowsSettings
 from pipeline.models.devices import pick_device
-from pipeline.models.flow_raft import MODELS, RaftFlow
+from pipeline.models.flow_raft import MODELS, RaftFlow, open_raft
 from pipeline.stages.flows import FlowsStage
 from pipeline.stages.frames import FramesStage
 
-Frames = NDArray[np.uint8]
 Flow = NDArray[np.floating]
 
 
@@ -53,50 +57,84 @@ def obvious_loop(model: RAFT, frames_THWC: Frames, updates: int) -> Flow:
     return np.concatenate(flows)
 
 
-def moving_noise(count: int, height: int, width: int) -> Frames:
-    """Return frames (T, H, W, 3) of noise that moves by two pixels."""
-    noise_HWC = np.random.default_rng(0).integers(0, 256, (height, width + 2 * count, 3), np.uint8)
-    return np.stack([noise_HWC[:, 2 * i : 2 * i + width] for i in range(count)])
+def flow_settings(weights: Path, options: argparse.Namespace, precision: str) -> dict[str, Any]:
+    """Return the settings of the section [flows]."""
+    return {
+        "estimator": options.model,
+        "weights": str(weights),
+        "updates": options.updates,
+        "device": options.device,
+        "precision": precision,
+        "batch_size": max(options.batch),
+    }
 
 
-def prepare_stage(folder: Path, frames_THWC: Frames, model: RAFT, options: argparse.Namespace) -> Callable[[], Flow]:
-    """Store the frames, and return what makes and writes all shards of the flow, the model being loaded already."""
-    (folder / "data" / "train" / "a").mkdir(parents=True)
-    for i, frame_HWC in enumerate(frames_THWC):
-        cv2.imwrite(str(folder / "data" / "train" / "a" / f"{i:06d}.png"), frame_HWC[..., ::-1])
-    save_file(model.state_dict(), folder / "model.safetensors")
-    flows = {"estimator": options.model, "weights": folder, "updates": options.updates, "device": options.device}
-    settings = [f"flows.{name}={value}" for name, value in flows.items()] + [f"flows.batch_size={max(options.batch)}"]
-    sizes = [f"frames.height={options.size[0]}", f"frames.width={options.size[1]}", f"run.cache='{folder / 'cache'}'"]
-    config = load_config(None, [*settings, *sizes, f"dataset.root='{folder / 'data'}'"])
-    records = take_inventory(open_dataset(config.dataset), folder / "inventory.json").records
-    workspace = Workspace(config, [FramesStage, FlowsStage], records)
-    for name in ("frames", "flows"):
-        plan = make_plan(workspace, name)
-        outcome = run_shards(workspace, plan, plan.missing, lambda what, done, total: None)
-        assert not outcome.failures, outcome.failures
-    stage, artifact, inputs = workspace.stages["flows"], workspace.artifact("flows"), StoredInputs(workspace)
-    assert isinstance(stage, ShardStage)
-    worker, (record,) = stage.worker(), records
-
-    def run() -> Flow:
-        for shard in artifact.shards(record, stage.length(record)):
-            artifact.write(shard, worker(shard, inputs), stage.arrays(record))
-        return np.asarray(inputs.read("flows", "flow", record))
-
-    return run
+def open_stage(folder: Path, weights: Path, options: argparse.Namespace, precision: str) -> StoredStage:
+    """Return the stage over the video below ``folder``."""
+    told = [f"flows.{name}={value}" for name, value in flow_settings(weights, options, precision).items()]
+    sizes = [f"frames.height={options.size[0]}", f"frames.width={options.size[1]}"]
+    return StoredStage(folder, [FramesStage, FlowsStage], [*told, *sizes])
 
 
-def least_seconds(ways: Sequence[Callable[[], Flow]], repeat: int) -> tuple[NDArray[np.float64], list[Flow]]:
-    """Run each way once, then all of them in turn; return the least times, (ways, 2) of clock and processor, and results."""
-    results = [way() for way in ways]
-    seconds_RW2 = np.empty((repeat, len(ways), 2))
-    for taken_W2 in seconds_RW2:
-        for way, taken_2 in zip(ways, taken_W2, strict=True):
-            start_2 = np.array([time.perf_counter(), time.process_time()])
-            way()  # ends with a copy to main memory, so that nothing is left waiting on a GPU
-            taken_2[:] = np.array([time.perf_counter(), time.process_time()]) - start_2
-    return seconds_RW2.min(0), results
+def print_speeds(model: RAFT, weights: Path, folder: Path, options: argparse.Namespace) -> None:
+    """Measure and print a table."""
+    device = pick_device(options.device)
+    frames_THWC = moving_noise(options.frames, *options.size)
+    write_video(folder, options.frames, *options.size)
+    ways: dict[str, Callable[[], Flow]] = {
+        "obvious loop, fp32": partial(obvious_loop, model.to(device), frames_THWC, options.updates)
+    }
+    stages = {}
+    for precision in options.precision:
+        for batch in options.batch:
+            settings = {**flow_settings(weights, options, precision), "batch_size": batch}
+            ways[f"stpa, {batch} at once, {precision}"] = partial(
+                open_raft(FlowsSettings.model_validate(settings)), frames_THWC
+            )
+        label = f"stpa flows, {max(options.batch)} at once, {precision}, with files"
+        stages[label] = open_stage(folder, weights, options, precision)
+    ways |= stages
+    seconds_W2, flows = least_seconds(list(ways.values()), options.repeat)
+    pairs, name = options.frames - 1, torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    print(
+        f"{options.model}, {pairs} pairs of {options.size[0]} x {options.size[1]}, {options.updates} updates, {name}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}\n{machine()}"
+    )
+    print(
+        f"{'way':42} {'pairs/s':>8} {'times':>6} {'processor s/pair':>17} {'times':>6} {'difference, px: mean, largest':>30}"
+    )
+    for label, taken_2, flow_T2HW in zip(ways, seconds_W2, flows, strict=True):
+        clock, processor = seconds_W2[0] / taken_2
+        difference_T2HW = np.abs(flow_T2HW - flows[0])
+        speed, each = pairs / taken_2[0], taken_2[1] / pairs
+        print(
+            f"{label:42} {speed:8.2f} {clock:6.2f} {each:17.4f} {processor:6.2f} {difference_T2HW.mean():19.5f} "
+            f"{difference_T2HW.max():10.5f}"
+        )
+    for label, stage in stages.items():
+        print_overhead(stage, RaftFlow, ["_encode", "_refine"], device, label)
+
+
+def _run_stage(folder: Path, weights: Path, options: argparse.Namespace, peaks: Any) -> None:
+    for _ in open_stage(folder, weights, options, options.precision[0]).shards():
+        pass
+    peaks.put(peak_megabytes())
+
+
+def print_peaks(model: RAFT, weights: Path, folder: Path, options: argparse.Namespace) -> None:
+    """Run the stage over a short and a long video, and print the most memory that each took."""
+    found = []
+    for count in (options.frames, 10 * options.frames):
+        write_video(folder / str(count), count, *options.size)
+        context = multiprocessing.get_context("spawn")
+        peaks = context.Queue()
+        process = context.Process(target=_run_stage, args=(folder / str(count), weights, options, peaks))
+        process.start()
+        found.append(peaks.get())
+        process.join()
+        size = f"{options.size[0]} x {options.size[1]}"
+        print(f"{options.model}, video of {count} frames of {size}: {found[-1]:.0f} MB at most")
+    print(f"ten times the length takes {100 * (found[1] / found[0] - 1):+.1f} % of memory")
 
 
 def parse() -> argparse.Namespace:
@@ -107,41 +145,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=CLIP_FRAMES + 1)
     parser.add_argument("--updates", type=int, default=12)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="pairs at once")
+    parser.add_argument("--precision", nargs="+", default=["fp32", "mixed"], choices=["fp32", "mixed", "bf16"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help="peaks of memory instead of speeds")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure and print."""
     options = parse()
-    device = pick_device(options.device)
     torch.manual_seed(0)
-    model = MODELS[options.model](weights=None).eval().to(device)
-    frames_THWC = moving_noise(options.frames, *options.size)
-    ways: dict[str, Callable[[], Flow]] = {
-        "obvious loop, fp32": partial(obvious_loop, model, frames_THWC, options.updates)
-    }
-    for half in (None, torch.float16) if device.type == "cuda" else (None,):
-        for batch in options.batch:
-            raft = RaftFlow(model, updates=options.updates, batch_size=batch, half=half)
-            ways[f"stpa, {batch} at once, {'mixed' if half else 'fp32'}"] = partial(raft, frames_THWC)
-    with tempfile.TemporaryDirectory() as folder:
-        ways[f"stpa flows, {max(options.batch)} at once, with files"] = prepare_stage(
-            Path(folder), frames_THWC, model, options
-        )
-        seconds_W2, flows = least_seconds(list(ways.values()), options.repeat)
-    pairs, name = options.frames - 1, torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    print(
-        f"{options.model}, {pairs} pairs of {options.size[0]} x {options.size[1]}, {options.updates} updates, {name}, "
-        f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}"
-    )
-    print(f"{'way':36} {'pairs/s':>8} {'times':>6} {'processor s/pair':>17} {'times':>6} {'largest difference, px':>23}")
-    for label, taken_2, flow_T2HW in zip(ways, seconds_W2, flows, strict=True):
-        clock, processor = seconds_W2[0] / taken_2
-        difference = np.abs(flow_T2HW - flows[0]).max()
-        speed, each = pairs / taken_2[0], taken_2[1] / pairs
-        print(f"{label:36} {speed:8.2f} {clock:6.2f} {each:17.4f} {processor:6.2f} {difference:23.5f}")
+    model = MODELS[options.model](weights=None).eval()
+    with tempfile.TemporaryDirectory() as name:
+        weights = Path(name) / "model.safetensors"
+        save_file(model.state_dict(), weights)
+        (print_peaks if options.memory else print_speeds)(model, weights, Path(name), options)
 
 
 if __name__ == "__main__":

@@ -145,8 +145,14 @@ def open_raft(settings: FlowsSettings) -> RaftFlow:
     """
     device = pick_device(settings.device)
     model = load_raft(settings.estimator, require_weights(settings)).to(device)
-    half = torch.float16 if settings.precision == "mixed" and device.type == "cuda" else None
+    half = _half(settings.precision, device)
     return RaftFlow(model, updates=settings.updates, batch_size=settings.batch_size, half=half)
+
+
+def _half(precision: str, device: torch.device) -> torch.dtype | None:
+    if precision == "mixed" and device.type == "cuda":
+        return torch.float16
+    return torch.bfloat16 if precision == "bf16" else None
 
 
 def check_raft(settings: FlowsSettings) -> None:

@@ -129,6 +129,20 @@ def test_half_precision_changes_the_flow_a_little() -> None:
     assert 0 < difference_T2HW.mean() < 0.02 * np.abs(flows[0]).mean()
 
 
+def test_bf16_is_a_choice_that_a_processor_takes_too_and_mixed_is_not(weights: Callable[[str], Path]) -> None:
+    frames_THWC, path = coloured(2, 128, 128), str(weights("raft-small"))
+    mixed, full, half = (
+        open_flow_estimator(
+            FlowsSettings.model_validate(
+                {"estimator": "raft-small", "weights": path, "updates": 2, "device": "cpu", "precision": precision}
+            )
+        )(frames_THWC)
+        for precision in ("mixed", "fp32", "bf16")
+    )
+    np.testing.assert_array_equal(mixed, full)
+    assert 0 < np.abs(half - full).mean() < 0.02 * np.abs(full).mean()
+
+
 @pytest.mark.parametrize("wrong", [np.zeros((3, 128, 128), np.uint8), np.zeros((3, 128, 128, 1), np.float32)])
 def test_what_is_no_video_is_refused(wrong: Frames) -> None:
     with pytest.raises(ValueError, match=r"expected frames \(T, H, W, 1 or 3\) uint8, found \(3, 128, 128"):
