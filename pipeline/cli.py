@@ -123,6 +123,18 @@ def stage_command(
     return command
 
 
+def _tell_sizes(
+    workspace: "Workspace", records: Sequence[VideoRecord], wanted: Mapping[str, Any], progress: Report
+) -> None:
+    from pipeline.artifacts.store import MissingShardError
+    from pipeline.mask_sizes import measure_masks
+
+    try:
+        click.echo(f"masks: {measure_masks(workspace, records, progress)}")
+    except MissingShardError:  # of a share of the work (--shard-range) no sum can be told
+        click.echo("masks: their sizes are told once all shards are there", err=True)
+
+
 frames = stage_command("frames", summary="Decode and resize the videos once.")
-masks = stage_command("masks", summary="Silhouettes of moving objects: what will be replaced.")
+masks = stage_command("masks", summary="Silhouettes of objects: what will be replaced; tells their sizes.", then=_tell_sizes)
 features = stage_command("features-normal", "features", summary="CLIP features of frames and of spatial pseudo-anomalies.")
