@@ -1,6 +1,7 @@
 """How the frames, flow and features were made that a bundle was trained on: what scoring a video of one's own has to repeat.
 
-inputs.json, beside bundle.json: the [frames], [flows] and [features] settings, and what identifies the weights in use.
+inputs.json, beside bundle.json: the [frames], [flows] and [features] settings, what identifies the weights in use, and the
+rate to which recordings were thinned out.
 """
 
 import json
@@ -38,6 +39,8 @@ class BundleInputs:
     Of features made elsewhere that of their file, after :data:`FROM_FILE`."""
     flow_identity: str | None
     """Of the flow estimator's weights; None for one that has none."""
+    fps: float | None = None
+    """Frames per second to which recordings were thinned out (dataset.fps); None: they were taken as they are."""
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -51,6 +54,7 @@ class BundleInputs:
             features=config.features if config.features.file is not None else pinned(config.features),
             encoder_identity=_encoder_identity(config.features),
             flow_identity=flow_identity(config.flows),
+            fps=config.dataset.fps,
         )
 
     def moved(self, config: Config, names: Iterable[str]) -> Self:
@@ -95,7 +99,8 @@ class BundleInputs:
         """Return the content of inputs.json."""
         settings = {name: getattr(self, name).determining() for name in ("frames", "flows", "features")}
         identities = {"encoder_identity": self.encoder_identity, "flow_identity": self.flow_identity}
-        return {"format": FORMAT, **settings, **identities}
+        rate = {} if self.fps is None else {"fps": self.fps}
+        return {"format": FORMAT, **settings, **identities, **rate}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -108,6 +113,7 @@ class BundleInputs:
             features=FeaturesSettings.model_validate(content["features"]),
             encoder_identity=str(content["encoder_identity"]),
             flow_identity=content.get("flow_identity"),
+            fps=content.get("fps"),
         )
 
 

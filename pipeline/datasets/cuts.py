@@ -16,7 +16,8 @@ from pipeline.contract import Cut, DataError, Moment
 
 RATE_TOLERANCE = 0.05
 """29.97 frames per second will do where 30 are asked for; what differs by less is taken as it is."""
-_ROUNDING = 1e-6  # of a frame: 0.28 s x 25 must be frame 7, whatever floating point says
+ROUNDING = 1e-6
+"""Of a frame: 0.28 s x 25 must be frame 7, whatever floating point says."""
 
 
 def to_frame(moment: Moment, rate: float, where: str) -> int:
@@ -31,7 +32,7 @@ def to_frame(moment: Moment, rate: float, where: str) -> int:
         return int(moment.value)
     if rate <= 0:
         raise DataError(f"{where}: expected a frame rate, to which {moment.value:g} s refer, found none in it; give frames")
-    return math.ceil(moment.value * rate - _ROUNDING)
+    return math.ceil(moment.value * rate - ROUNDING)
 
 
 def step_of(cut: Cut, rate: float, where: str) -> float:
@@ -66,7 +67,7 @@ def first_and_last(cut: Cut, rate: float, where: str) -> tuple[int, int | None]:
 def frame_at(cut: Cut, rate: float, index: int, where: str) -> int | None:
     """Return which recorded frame is frame ``index`` of the part; None behind the part's end."""
     start, stop = first_and_last(cut, rate, where)
-    frame = start + math.floor(index * step_of(cut, rate, where) + _ROUNDING)
+    frame = start + math.floor(index * step_of(cut, rate, where) + ROUNDING)
     return frame if stop is None or frame < stop else None
 
 
@@ -90,7 +91,7 @@ def kept_frames(cut: Cut | None, rate: float, count: int, where: str) -> NDArray
 
 
 def _offsets(count: int, step: float) -> NDArray[np.int64]:
-    return np.asarray(np.floor(np.arange(count) * step + _ROUNDING), np.int64)
+    return np.asarray(np.floor(np.arange(count) * step + ROUNDING), np.int64)
 
 
 def digest_cut(cut: Cut, digest: str) -> str:

@@ -90,7 +90,7 @@ def score(
             check_free(out, found)
         model = open_model(model_path, overrides, progress)
         for source in found:
-            source.fps = model.config.eval.fps or 0.0
+            source.fps, source.thin_to = model.config.eval.fps or 0.0, model.fps
         run = Run(model.scorer, model.watch, stop, progress, say, writers, overlay_path)
         results, failures = score_all(run, found, stop, None if out == STANDARD_OUTPUT else partial(note, out, model))
     if model.scorer.threshold is None:

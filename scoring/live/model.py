@@ -27,6 +27,8 @@ class Model:
     folder: Path
     config: Config
     device: str
+    fps: float | None = None
+    """Frames per second that it was trained on, if recordings were thinned out to them."""
 
     def facts(self) -> dict[str, Any]:
         """Return what results should be traced back to, plain JSON."""
@@ -74,7 +76,7 @@ def open_model(path: Path, overrides: tuple[str, ...], progress: Progress) -> Mo
     inputs, watch = load_inputs(folder).moved(config, moved), Watch()
     preparation = Preparation(inputs, config.eval.device, semantic="semantic" in bundle.indicators)
     scorer = LiveScorer(bundle, preparation, config.eval, watch)
-    return Model(scorer=scorer, watch=watch, folder=folder, config=config, device=str(device))
+    return Model(scorer=scorer, watch=watch, folder=folder, config=config, device=str(device), fps=inputs.fps)
 
 
 def check_overrides(overrides: Iterable[str]) -> tuple[str, ...]:

@@ -3,16 +3,17 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import DataError, Video
+from pipeline.contract import Cut, DataError, Video
 from pipeline.datasets.captures import open_capture
 from pipeline.datasets.containers import check_whole
+from pipeline.datasets.cuts import count_kept, step_of
 from pipeline.datasets.listing import where
 from pipeline.datasets.reader import open_frames
 from scoring.live.watch import Watch
@@ -49,6 +50,8 @@ class Source(ABC):
     """Frames come at their own pace and are lost if nobody takes them."""
     fps: float = 0.0
     """Frames per second; 0 = unknown. What a file says goes before what was set."""
+    thin_to: float | None = None
+    """Frames per second on which the model was trained; the others are left out, and those that are scored are counted."""
     expected: int = 0
     """Frames, as far as the file says; 0 = unknown."""
     problem: str | None = None
@@ -85,7 +88,8 @@ class StoredVideo(Source):
         """See :meth:`Source.blocks`."""
         self._look()
         number = 0
-        with open_frames(self._video) as reader:
+        video = self._video if self.thin_to is None else replace(self._video, cut=self._cut)
+        with open_frames(video) as reader:
             while not stop.is_set():
                 frames: list[Frames] = []
                 try:
@@ -115,6 +119,14 @@ class StoredVideo(Source):
         self.fps = positive(capture.get(cv2.CAP_PROP_FPS)) or self.fps
         self.expected = int(positive(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         capture.release()
+        if self.thin_to is not None:
+            step = step_of(self._cut, self.fps, self.shown)
+            self.expected = count_kept(self._cut, self.fps, self.expected, self.shown)
+            self.fps /= step
+
+    @property
+    def _cut(self) -> Cut:
+        return Cut(recording=self._video.id, fps=self.thin_to)
 
     @staticmethod
     def _block_frames(frames: list[Frames]) -> int:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil
+from math import ceil, floor
 from threading import Condition, Event, Thread
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from pipeline.config import CLIP_FRAMES
-from pipeline.contract import DataError
+from pipeline.contract import Cut, DataError
+from pipeline.datasets.cuts import ROUNDING, count_kept, step_of
 from pipeline.datasets.images import to_rgb
 from scoring.live.sources import Block, Frames, Source, block_frames, now, positive, times
 from scoring.live.watch import Watch
@@ -64,6 +65,7 @@ class Stream(Source):
         self._changed = Condition()
         self._ended = False
         self._received = self._dropped = self._reconnects = 0
+        self._passed, self._step = 0, 1.0
         self._began = 0.0
         self._began_at: str | None = None
 
@@ -73,6 +75,7 @@ class Stream(Source):
         self.fps = positive(capture.get(cv2.CAP_PROP_FPS))
         self.expected = int(positive(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.live = isinstance(self._target, int) or not self.expected or not self._target.startswith("http")
+        self._thin_out()
         leave = Event()
         thread = Thread(target=self._collect, args=(capture, watch, leave), daemon=True, name=f"frames of {self.shown}")
         thread.start()
@@ -84,6 +87,15 @@ class Stream(Source):
             thread.join(self._settings.timeout)
         if not self._received and not stop.is_set():
             raise DataError(f"{self.shown}: {self.problem or 'expected frames, found none'}; is it a video stream?")
+
+    def _thin_out(self) -> None:
+        """Find out how many frames come per frame that is scored; raises DataError if too few do."""
+        if self.thin_to is None:
+            return
+        cut = Cut(recording=self.name, fps=self.thin_to)
+        self._step = step_of(cut, self.fps, self.shown)
+        self.expected = count_kept(cut, self.fps, self.expected, self.shown)
+        self.fps /= self._step
 
     def facts(self) -> dict[str, object]:
         """See :meth:`Source.facts`."""
@@ -136,7 +148,10 @@ class Stream(Source):
                 with watch.part("receive"):  # decoding, and waiting for what there is to decode
                     ok, frame_HWC = current.read()
                 if ok:
-                    fresh = self._put(to_rgb(frame_HWC, self.shown), fresh, leave)
+                    wanted = self._passed >= floor(self._received * self._step + ROUNDING)
+                    self._passed += 1
+                    if wanted:
+                        fresh = self._put(to_rgb(frame_HWC, self.shown), fresh, leave)
                     continue
                 current.release()
                 current, fresh = self._again(leave), True
