@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.contract import FolderStage, Shard, ShardStage, VideoRecord
+from pipeline.execution import ranks
 from pipeline.exits import BAD_DATA, UPSTREAM, USAGE, fail
 from pipeline.progress import Progress, duration
 from pipeline.session import Session
@@ -59,6 +60,8 @@ class Run:
             chosen = [record for record in chosen if any(shard.record == record for shard in share)]
         needed = self._missing_upstream(name, set(chosen))
         self._check_upstream(needed, name)
+        if needed and ranks.count() > 1:
+            fail(UPSTREAM, f"{name}: under torchrun nothing is made upstream; run stpa {next(iter(needed))} without first")
         for stage in (*needed, name):
             self._workspace.stages[stage].check()
         if self._options.scheduler and self._options.force and not self._options.dry_run:
@@ -71,7 +74,7 @@ class Run:
             fail(UPSTREAM, f"{name} needs every video of {', '.join(needed)}:\n" + "\n".join(self.failures))
         if self._options.force and not self._options.dry_run:
             forget(self._workspace, name, chosen, only=share)
-        self._make(name, set(chosen), share)
+        self._make(name, set(chosen), share, again=self._options.force)
 
     def _check_labels(self) -> None:
         """Refuse labels that do not fit before a model is trained, not after."""
@@ -98,10 +101,10 @@ class Run:
 
         if self._options.shard_range is None:
             return None
-        stage, artifact = self._workspace.stages[name], self._workspace.artifact(name)
+        stage = self._workspace.stages[name]
         if not isinstance(stage, ShardStage):
             fail(USAGE, f"--shard-range: {name} works on whole splits; leave it out, once all shares of the others are made")
-        shards = [shard for record in self.choose(name) for shard in artifact.shards(record, stage.length(record))]
+        shards = self._shards(name, set(self.choose(name)))
         return set(share_of(shards, *self._options.shard_range, in_order=stage.in_order))
 
     def _check_upstream(self, needed: Iterable[str], name: str) -> None:
@@ -135,18 +138,31 @@ class Run:
                     found[stage] = found.get(stage, set()) | more
         return {stage: found[stage] for stage in self._workspace.stages if stage in found}
 
-    def _make(self, name: str, records: Collection[VideoRecord], share: Collection[Shard] | None = None) -> None:
+    def _make(
+        self, name: str, records: Collection[VideoRecord], share: Collection[Shard] | None = None, again: bool = False
+    ) -> None:
         from pipeline.artifacts.plan import make_plan
 
         plan = make_plan(self._workspace, name)
         shards = [shard for shard in plan.missing if shard.record in records and (share is None or shard in share)]
-        if not shards and not plan.folder_missing:
+        if again and self._options.dry_run:  # nothing was forgotten
+            shards = [shard for shard in self._shards(name, records) if share is None or shard in share]
+        if not shards and not plan.folder_missing and not (again and self._options.dry_run):
             mine = "" if share is None else f" of a share of {len(share)}"
             click.echo(f"{name}: nothing to do{mine}, {plan.shards_done} of {plan.shards} shards are there", err=True)
         elif self._options.dry_run:
-            click.echo(f"{name}: would make {self._foresee(plan, shards)}: {plan.why}")
+            why = "--force makes again what is there" if plan.complete else plan.why
+            click.echo(f"{name}: would make {self._foresee(plan, shards)}: {why}")
         else:
             self._run(plan, shards)
+
+    def _shards(self, name: str, records: Collection[VideoRecord]) -> list[Shard]:
+        """Return all shards of these videos, made or not; none of a whole-split stage."""
+        stage, artifact = self._workspace.stages[name], self._workspace.artifact(name)
+        if not isinstance(stage, ShardStage):
+            return []
+        covered = [record for record in self._workspace.records_of(name) if record in records]
+        return [shard for record in covered for shard in artifact.shards(record, stage.length(record))]
 
     def _foresee(self, plan: "Plan", shards: Sequence[Shard]) -> str:
         """Say how much work there is, and how long it will take."""

@@ -27,23 +27,35 @@ class Reply:
 
 
 def inspect(job: Job) -> str:
-    """Return why this process cannot make shards of the job; empty if it can."""
+    """Return why this process cannot make shards of the job; empty if it can, or is busy and will look at its first piece.
+
+    It is called where the worker answers the scheduler: it must not wait for a shard to be finished.
+    """
+    if not _one_at_a_time.acquire(blocking=False):
+        return ""
+    try:
+        with _folder_of(job):
+            return _misfit(job)
+    finally:
+        _one_at_a_time.release()
+
+
+def _misfit(job: Job) -> str:
     here = f"on {socket.gethostname()}"
     version = package_versions().get("stpa", "")
     if version != job.version:
         return f"expected stpa {job.version}, found {version or 'none installed'} {here}; install the same"
-    with _folder_of(job):
-        workspace = job.workspace()
-        artifact = workspace.artifact(job.stage)
-        try:
-            key = workspace.key(job.stage)
-            workspace.stages[job.stage].check()
-        except (OSError, ValueError) as error:
-            return f"{here}: {error}"
-        if key != job.key:
-            return f"expected {job.stage} under key {job.key}, found {key} {here}: other code or weights; make them the same"
-        if artifact.manifest() is None:
-            return f"expected the cache of this run, found no {artifact.place} {here}; mount it there, or share another"
+    workspace = job.workspace()
+    artifact = workspace.artifact(job.stage)
+    try:
+        key = workspace.key(job.stage)
+        workspace.stages[job.stage].check()
+    except (OSError, ValueError) as error:
+        return f"{here}: {error}"
+    if key != job.key:
+        return f"expected {job.stage} under key {job.key}, found {key} {here}: other code or weights; make them the same"
+    if artifact.manifest() is None:
+        return f"expected the cache of this run, found no {artifact.place} {here}; mount it there, or share another"
     return ""
 
 
@@ -59,7 +71,7 @@ def make_piece(job: Job, piece: list[Shard]) -> Reply:
 
     worker: Any = get_worker()
     with _one_at_a_time, _folder_of(job):
-        if problem := "" if _has(job) else inspect(job):
+        if problem := "" if _has(job) else _misfit(job):
             return Reply(worker=worker.address, problem=problem)
         try:
             maker = _maker(job, worker.state.nthreads)

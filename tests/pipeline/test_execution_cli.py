@@ -3,11 +3,14 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import stpa
+from pipeline.cli import stage_command
+from pipeline.contract import FolderStage, Inputs, Report
 from pipeline.execution.foresight import SAMPLE
 from pipeline.progress import Progress, duration
 from tests.pipeline import layouts
@@ -110,6 +113,37 @@ def test_time_is_told_from_receipts_and_where_they_come_from(project: Path) -> N
     told = run("frames", "--dry-run", "--set", "frames.width=64")[1]
     other = r"12 of 12 .* in about 32 min \(as 3 receipts of frames-[0-9a-f]+, made with other settings, say\)"
     assert re.search(other, told)
+
+
+def test_what_would_be_made_again_is_told_and_left_as_it_is(project: Path) -> None:
+    run("frames")
+    before = receipts(project, "frames")
+    assert "would make 3 of 12 shards" in run("frames", "--force", "--dry-run", "--videos", "b")[1]
+    assert "would make 5 of 12 shards" in run("frames", "--force", "--dry-run", "--shard-range", "2/3")[1]
+    assert receipts(project, "frames") == before
+
+
+class NoteStage(FolderStage):
+    """Leaves a note."""
+
+    name = "note"
+    version = 1
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def run(self, inputs: Inputs, out: Path, report: Report) -> None:
+        (out / "note.txt").write_text(f"{len(inputs.videos())} videos")
+
+
+def test_a_whole_split_stage_runs_here_whatever_the_scheduler(project: Path) -> None:
+    command = stage_command("note", summary="A note.")
+    arguments = ["--config", "s.toml", "--scheduler", "tcp://127.0.0.1:9"]
+    result = CliRunner().invoke(command, arguments, obj=lambda: (NoteStage,))
+    assert (result.exit_code, "note: works on whole splits; made in this process" in result.output) == (0, True)
+    assert [path.read_text() for path in project.glob("cache/*/note-*/data-*/note.txt")] == ["3 videos"]
+    result = CliRunner().invoke(command, [*arguments, "--dry-run", "--force"], obj=lambda: (NoteStage,))
+    assert "note: would make it, in about 0 s (as 1 receipts of this artifact say)" in result.output
 
 
 def test_damaged_and_older_receipts_do_no_harm_to_the_estimate(project: Path) -> None:
