@@ -36,11 +36,15 @@ from pipeline.models.coco import COCO
 from pipeline.models.instances import Instance, follow_instances
 from pipeline.models.mask_rcnn import MaskRcnn, check_mask_rcnn, load_mask_rcnn, open_mask_rcnn
 from pipeline.models.mask_rcnn_weights import DEFAULT
+from pipeline.models.object_choice import choose_masks
 from pipeline.models.torch_hub import HUB
 from pipeline.models.tracking import Silhouette, cut_out
 from pipeline.stages.flows import FlowsStage
 from pipeline.stages.frames import FramesStage
 from pipeline.stages.masks import MasksStage
+from pipeline.synthetic import SyntheticSettings, render_video
+from pipeline.synthetic.render import compose
+from pipeline.synthetic.scene import make_scene
 
 HEIGHT, WIDTH = 64, 96
 V1, V2 = "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"
@@ -488,3 +492,24 @@ def test_there_is_no_other_detector() -> None:
     with pytest.raises(ConfigError, match=r"masks\.detector"):
         load_config(None, ["masks.detector=yolo"])
     assert len(_COCO_CATEGORIES) == mask_rcnn.CLASSES
+
+
+def test_on_the_synthetic_street_masks_keep_to_one_walker_though_a_detector_misses_some() -> None:
+    street = SyntheticSettings(seed=0, frames=60)
+    video, scene = render_video(street, "train", 1), make_scene(0, street.height, street.width)
+    light_HWC, rng = np.ones((street.height, street.width, 3), np.float32), np.random.default_rng(0)
+    owners_THW = np.stack([compose(scene, video.actors, t, light_HWC)[1][::2, ::2] for t in range(street.frames)])
+    shape, kernel = (street.height // 2, street.width // 2), np.ones((3, 3), np.uint8)
+    seen = []
+    for owner_HW in owners_THW:
+        walkers = [(owner_HW == number).astype(np.uint8) for number in np.unique(owner_HW[owner_HW >= 0])]
+        rough = [(cv2.dilate, cv2.erode)[int(rng.integers(2))](mask_HW, kernel) > 0 for mask_HW in walkers]
+        seen.append([Instance(1, cut_out(mask_HW)) for mask_HW in rough if mask_HW.sum() > 20 and rng.random() > 0.15])
+    tracks = follow_instances(seen, shape)
+    masks = choose_masks(tracks, len(seen), shape, MasksSettings(dilate=0), np.random.default_rng(0), people=True)
+    mask_THW = masks.paint(0, len(seen))
+    assert (masks.object_T >= 0).mean() > 0.95
+    for number in np.unique(masks.object_T[masks.object_T >= 0]):
+        inside = owners_THW[masks.object_T == number][mask_THW[masks.object_T == number]]
+        counts = np.bincount(inside[inside >= 0])
+        assert counts.max() > 0.9 * counts.sum()  # the rest are those who pass behind
