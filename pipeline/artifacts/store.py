@@ -26,7 +26,7 @@ from pipeline.artifacts.keys import digest_bytes
 from pipeline.artifacts.place import LocalPlace, Place
 from pipeline.artifacts.receipts import receipt_name, video_name
 from pipeline.artifacts.seals import sealed
-from pipeline.artifacts.shard_rows import read_rows
+from pipeline.artifacts.shard_rows import pack_rows, read_rows
 from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
 from pipeline.files import json_bytes
 
@@ -142,11 +142,10 @@ class Artifact:
         """Return an array in memory and the files that it consists of, so far its metadata."""
         files: StoredFiles = {}
         row_shape = spec.shape[1:]
-        row_bytes = int(np.prod(row_shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
         array = zarr.create_array(
             MemoryStore(files),
             shape=spec.shape,
-            chunks=(1 if row_bytes >= SMALL_ROW_BYTES else self.shard_frames, *row_shape),
+            chunks=(self._chunk_rows(spec), *row_shape),
             shards=(self.shard_frames, *row_shape),
             dtype=spec.dtype,
             compressors=BoundedZstd(level=1, checksum=True),
@@ -158,11 +157,15 @@ class Artifact:
         )
         return array, files
 
-    def _encode(self, shard: Shard, spec: ArraySpec, values: Array) -> bytes:
+    def _encode(self, spec: ArraySpec, values: Array) -> bytes:
         """Return the bytes of a shard's file. Encoded in memory, so that an old shard stays whole until the new one is."""
-        array, files = self._new_array(spec)
-        array[shard.start : shard.stop] = values
-        return bytes(files["/".join(_shard_parts(shard.index, len(spec.shape)))].to_bytes())
+        rows = self._chunk_rows(spec)
+        fill = np.nan if np.dtype(spec.dtype).kind == "f" else 0
+        return pack_rows(values, (rows, *spec.shape[1:]), self.shard_frames // rows, fill)
+
+    def _chunk_rows(self, spec: ArraySpec) -> int:
+        row_bytes = int(np.prod(spec.shape[1:], dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+        return 1 if row_bytes >= SMALL_ROW_BYTES else self.shard_frames
 
     def decode(self, shard: Shard, spec: ArraySpec, data: bytes) -> Array:
         """Return what the bytes of a shard's file hold, whatever metadata lie beside it; raises what the codecs raise."""
@@ -198,7 +201,7 @@ class Artifact:
         for spec in specs:
             values = arrays[spec.name]
             _check_values(self.stage, shard, spec, values)
-            data = self._encode(shard, spec, values)
+            data = self._encode(spec, values)
             (file,) = self.shard_files(shard, (spec,))
             self.place.write(file, data)  # it is there when this returns: no receipt overtakes what it vouches for
             checksums[file] = digest_bytes(data)
@@ -272,6 +275,12 @@ def _shard_parts(index: int, ndim: int) -> list[str]:
     return ["c", str(index), *["0"] * (ndim - 1)]
 
 
+def _all_finite(values: Array) -> bool:
+    if values.dtype == np.float16:  # seven times as fast: infinity and NaN have all bits of the exponent
+        return bool((values.view(np.uint16) & 0x7C00 != 0x7C00).all())
+    return bool(np.isfinite(values).all())
+
+
 def _check_values(stage: str, shard: Shard, spec: ArraySpec, values: Array) -> None:
     expected = (shard.stop - shard.start, *spec.shape[1:])
     if values.shape != expected or values.dtype != np.dtype(spec.dtype):
@@ -279,7 +288,7 @@ def _check_values(stage: str, shard: Shard, spec: ArraySpec, values: Array) -> N
             f"{stage}/{spec.name} of {shard.record.id}, elements {shard.start}:{shard.stop}: expected {spec.dtype} "
             f"{expected}, the worker returned {values.dtype} {values.shape}"
         )
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not _all_finite(values):
         raise ValueError(
             f"{stage}/{spec.name} of {shard.record.id}, elements {shard.start}:{shard.stop}: expected finite values, "
             f"the worker returned {int((~np.isfinite(values)).sum())} that are not"

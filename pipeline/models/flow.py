@@ -109,8 +109,10 @@ def check_flow_estimator(settings: FlowsSettings) -> None:
 
 def _over_grey_pairs(pair: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> FlowEstimator:
     def estimate(frames_THWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        flows = [pair(first_HW, second_HW) for first_HW, second_HW in pairwise(map(_grey, frames_THWC))]
-        return np.ascontiguousarray(np.stack(flows).transpose(0, 3, 1, 2), np.float32)
+        flow_T2HW = np.empty((len(frames_THWC) - 1, 2, *frames_THWC.shape[1:3]), np.float32)
+        for flow_2HW, (first_HW, second_HW) in zip(flow_T2HW, pairwise(map(_grey, frames_THWC)), strict=True):
+            cv2.split(pair(first_HW, second_HW), [flow_2HW[0], flow_2HW[1]])  # while it is in the processor's cache
+        return flow_T2HW
 
     return estimate
 

@@ -50,6 +50,40 @@ def test_every_range_is_what_zarr_reads(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(found, values[start:stop])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_byte_is_what_zarr_writes(tmp_path: Path, name: str) -> None:
+    _, values = write(tmp_path, name)
+    folder = tmp_path / "data" / video_name(RECORD) / name
+    by_zarr = zarr.create_array(
+        tmp_path / "zarr",
+        shape=values.shape,
+        chunks=zarr.open_array(folder, mode="r").chunks,
+        shards=(STEP, *values.shape[1:]),
+        dtype=values.dtype,
+        compressors=zarr.codecs.ZstdCodec(level=1, checksum=True),
+        fill_value=np.nan if values.dtype.kind == "f" else 0,
+        config={"write_empty_chunks": True},
+    )
+    by_zarr[:] = values
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("c/**/*")) if path.is_file()]
+    assert len(files) == 3
+    for file in files:
+        assert (folder / file).read_bytes() == (tmp_path / "zarr" / file).read_bytes()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_is_not_finite_is_not_stored(tmp_path: Path, value: float, dtype: str) -> None:
+    spec = ArraySpec(name="x", shape=(FRAMES, 9), dtype=dtype, dimension_names=("t", "d"))
+    artifact = Artifact(LocalPlace(tmp_path), stage="some", key="0" * 16, shard_frames=STEP)
+    (shard, *_) = artifact.shards(RECORD, FRAMES)
+    values = np.full((STEP, 9), 65504, dtype)
+    artifact.write(shard, {"x": values}, (spec,))
+    values[3, 4] = value
+    with pytest.raises(ValueError, match="returned 1 that are not"):
+        artifact.write(shard, {"x": values}, (spec,))
+
+
 @pytest.mark.parametrize("name", ["frames", "feature"])
 def test_no_flipped_bit_cut_or_empty_file_is_read_as_data(tmp_path: Path, name: str) -> None:
     artifact, _ = write(tmp_path, name)

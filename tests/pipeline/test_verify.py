@@ -168,7 +168,7 @@ def write_falsely(values: np.ndarray, spec: ArraySpec | None = None) -> None:
     assert isinstance(stage, ShardStage)
     shard = flows.shards(record, stage.length(record))[1]
     real = stage.arrays(record)[0]
-    data = flows._encode(shard, spec or real, values)
+    data = flows._encode(spec or real, values)
     ((file, _),) = flows.shard_files(shard, (real,)).items()
     (flows.folder / file).write_bytes(data)
     receipt = make_receipt(shard, seconds=1, files={file: digest_bytes(data)}, provenance={})
