@@ -14,6 +14,7 @@ from pipeline.contract import FolderStage, Inputs, Report
 from pipeline.execution.foresight import SAMPLE
 from pipeline.progress import Progress, duration
 from tests.pipeline import layouts
+from tests.pipeline.orders import ObedientStage
 
 SHARDS = {"a": 7, "b": 3, "c": 2}
 
@@ -144,6 +145,26 @@ def test_a_whole_split_stage_runs_here_whatever_the_scheduler(project: Path) -> 
     assert [path.read_text() for path in project.glob("cache/*/note-*/data-*/note.txt")] == ["3 videos"]
     result = CliRunner().invoke(command, [*arguments, "--dry-run", "--force"], obj=lambda: (NoteStage,))
     assert "note: would make it, in about 0 s (as 1 receipts of this artifact say)" in result.output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("order", "code", "message"),
+    [
+        ("start.config", 2, "orders.model: expected weights"),
+        ("start.missing", 1, "weights/nowhere: expected a model"),
+        ("a-1.memory", 5, "partly done:\norders: train/a shard 2: CUDA out of memory (3 attempts)"),
+        ("a-1.data", 5, "orders: train/a shard 2: frame 3 is damaged"),
+    ],
+)
+def test_what_goes_wrong_in_a_worker_ends_with_its_reason_and_exit_code(
+    project: Path, order: str, code: int, message: str, workers: str
+) -> None:
+    (project / "data" / order).write_text("9")
+    command = stage_command("orders", summary="Obeys.")
+    result = CliRunner().invoke(command, ["--config", "s.toml", "--workers", workers], obj=lambda: (ObedientStage,))
+    assert (result.exit_code, message in result.output) == (code, True), result.output
+    assert len(receipts(project, "orders")) == (11 if code == 5 else 0)
 
 
 def test_damaged_and_older_receipts_do_no_harm_to_the_estimate(project: Path) -> None:
