@@ -1,11 +1,13 @@
 """A program that runs a stage of incompressible noise, to be killed, starved and restarted: see test_faults.py.
 
-    python -m tests.pipeline.noise_run CACHE WORKERS [SUICIDE]
+    python -m tests.pipeline.noise_run CACHE WORKERS
 
-With SUICIDE, a path, the process that first creates that file kills itself in the middle of a shard.
+With NOISE_SUICIDE, a path, the process that first creates that file kills itself in the middle of a shard. With NOISE_HUNGRY
+the third shard of video 1 asks for more memory than its process may have.
 """
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -29,6 +31,17 @@ def noise(record: VideoRecord, start: int, stop: int) -> Array:
     noise_THW = np.stack([np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE), np.uint8) for seed in seeds])
     noise_THW[np.arange(start, stop) % 7 == 0] = 0
     return noise_THW
+
+
+def ask_for_too_much() -> None:
+    """Allocate a gibibyte where the system gives the process a quarter of that."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + 2**28, hard))
+    try:
+        np.ones(2**30, np.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 class NoiseStage(ShardStage):
@@ -60,6 +73,8 @@ class NoiseStage(ShardStage):
                     pass
                 else:
                     os.kill(os.getpid(), signal.SIGKILL)
+            if os.environ.get("NOISE_HUNGRY") and (shard.record.id, shard.index) == ("1", 2):
+                ask_for_too_much()
             numbers_T = np.arange(shard.start, shard.stop, dtype=np.int32)
             return {"noise": noise(shard.record, shard.start, shard.stop), "number": numbers_T}
 

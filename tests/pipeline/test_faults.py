@@ -97,6 +97,19 @@ def test_a_killed_worker_costs_only_the_shards_in_its_hands(tmp_path: Path, undi
     assert stored(tmp_path / "cache") == undisturbed
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_shard_that_needs_more_memory_than_there_is_is_reported_and_costs_no_other(
+    tmp_path: Path, undisturbed: dict[str, bytes], workers: int
+) -> None:
+    code, out, err = run(tmp_path, workers=workers, NOISE_HUNGRY="1")
+    made, _, reason = out.partition(" ")
+    assert (code, made) == (0, str(SHARDS - 1)), err
+    assert "allocate" in reason
+    assert check_receipted(tmp_path) == SHARDS - 1
+    assert run(tmp_path)[:2] == (0, "1")
+    assert stored(tmp_path) == undisturbed
+
+
 def test_two_runs_at_once_do_no_harm(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     with start(tmp_path) as first, start(tmp_path) as second:
         results = [process.communicate(timeout=100) for process in (first, second)]
