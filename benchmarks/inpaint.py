@@ -4,10 +4,10 @@
                                  [--device auto] [--repeat 3] [--prompt "a person"] [--memory]
 
 ldm is the embedded model; sd has the sizes of Stable Diffusion 1.5 inpainting (needs 10 GB of memory, 3 GB of disk),
-sd-small a fifth of its channels, both with random weights; FOLDER is any pipeline. The obvious loop is one picture at a time
-with the library's defaults (single precision, the whole frame, the prompt read every time). For the LDM, of which no library
-has a pipeline, it is its own sampler called so. Steps, guidance and resolution are the same; `zoom` and `hole` are the ways
-that look at a window around the object only (a box of 1.5 % of the frame).
+sd-small a fifth of its channels and of its side a quarter, both with random weights; FOLDER is any pipeline. The obvious
+loop is one picture at a time with the library's defaults (single precision, the whole frame, the prompt read every time).
+For the LDM, of which no library has a pipeline, it is its own sampler called so. Steps, guidance and resolution are the
+same; `zoom` and `hole` are the ways that look at a window around the object only (a box of 1.5 % of the frame).
 
 Each way is run once unmeasured, then all take turns; the least time counts. Processor time, of all threads, stands beside
 it: on a machine that does other work too it is the steadier of the two. "with files" is the whole stage, which reads stored

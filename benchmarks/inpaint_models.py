@@ -13,8 +13,8 @@ Part = Any
 SIZES: dict[str, dict[str, Any]] = {
     # The sizes of stable-diffusion-v1-5/stable-diffusion-inpainting: 860 M, 84 M and 123 M parameters, pictures of 512.
     "sd": {"unet": (320, 640, 1280, 1280), "vae": (128, 256, 512, 512), "text": (768, 12, 12), "sample": 64},
-    # A fifth of the channels and half of the side, for processors.
-    "sd-small": {"unet": (64, 128, 256, 256), "vae": (32, 64, 128, 128), "text": (128, 2, 2), "sample": 32},
+    # A fifth of the channels and a quarter of the side, for processors.
+    "sd-small": {"unet": (64, 128, 256, 256), "vae": (32, 64, 128, 128), "text": (128, 2, 2), "sample": 16},
 }
 
 

@@ -25,6 +25,8 @@ WANTED = ("*.json", "*.txt", "*.model", *(f"*/{name}" for name in WEIGHTS), "*/*
 IDENTIFYING = (".json", ".safetensors", ".txt", ".model")  # a tokenizer's merges.txt, a sentencepiece .model
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 LIBRARIES = ("diffusers", "transformers")
+WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor")
+"""How the names of classes end whose parts have settings only."""
 
 
 class DiffusersPipeline(InpainterKind):
@@ -123,7 +125,7 @@ def parts(index: dict[str, Any]) -> dict[str, tuple[str, str]]:
 def _missing(folder: Path, settings: InpaintSettings) -> list[tuple[str, ...]]:
     """Return which files are missing, one of several each; ConfigError if they are there as pickles only."""
     missing: list[tuple[str, ...]] = []
-    for name in parts(read_index(folder)):
+    for name, (_, class_name) in parts(read_index(folder)).items():
         if name == "safety_checker" and not settings.safety_checker:
             continue
         part = folder / name
@@ -131,7 +133,7 @@ def _missing(folder: Path, settings: InpaintSettings) -> list[tuple[str, ...]]:
             missing.append((f"{name}/config.json",))
             continue
         pickled = [path.name for path in sorted(part.iterdir()) if path.suffix in PICKLES]
-        if not (part / "config.json").is_file() and not pickled:  # a schedule, a tokenizer: they have other files
+        if class_name.endswith(WITHOUT_WEIGHTS):
             continue
         found = any((part / file).is_file() for file in (*WEIGHTS, *SHARDS))
         if pickled and not found:
