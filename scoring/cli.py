@@ -9,6 +9,7 @@ from pipeline.cli import stage_command
 from scoring.ablation_cli import or_ablation, with_ablation
 from scoring.methods_cli import with_baselines
 from scoring.rescore_cli import with_scores
+from scoring.seeds_cli import with_seed_spread
 
 
 def show(folder: Path, as_json: bool) -> None:
@@ -28,4 +29,6 @@ def show(folder: Path, as_json: bool) -> None:
 
 
 SUMMARY = "Score the test split; compare the scores with its labels and with trivial baselines."
-evaluate = with_baselines(with_ablation(with_scores(stage_command("eval", summary=SUMMARY, show=or_ablation(show)))))
+evaluate = with_seed_spread(
+    with_baselines(with_ablation(with_scores(stage_command("eval", summary=SUMMARY, show=or_ablation(show)))))
+)

@@ -1,5 +1,7 @@
 """The trainer's subcommand."""
 
 from pipeline.cli import stage_command
+from trainer.seeds_cli import with_seeds
 
-train = stage_command("train", summary="Train autoencoders and discriminator on the artifacts of the training split.")
+SUMMARY = "Train autoencoders and discriminator on the artifacts of the training split; goes on where it was stopped."
+train = with_seeds(stage_command("train", summary=SUMMARY))
