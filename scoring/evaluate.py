@@ -21,7 +21,7 @@ from scoring.picture import MOST_PEAKS, draw_picture
 from scoring.protocols import PROTOCOLS, Protocol, TapName
 from scoring.region_store import RegionWriter
 from scoring.regions import region_rule
-from scoring.scores import FUSED, ProtocolScores, bundle_name, fusion_weights, score_video
+from scoring.scores import FUSED, ProtocolScores, bundle_name, evidence_scale, fusion_weights, score_video
 from scoring.store import write_scores
 from scoring.summary import Peak, VideoResult, summarise
 from scoring.table import format_table
@@ -158,7 +158,9 @@ def describe(
         "indicators": list(detector.indicators),
         "pooling": pooling,
         "weights": {
-            raw: detector.fusion_weight(protocol.tap, bundle_name(raw)) for raw in results[0].protocols[protocol.name].raw
+            raw: detector.fusion_weight(protocol.tap, bundle_name(raw))
+            * evidence_scale(detector, protocol.tap, bundle_name(raw))
+            for raw in results[0].protocols[protocol.name].raw
         },
         "threshold": alarm_threshold(detector, protocol, pooling, config.eval.false_alarm_rate),
         "rules": protocol.rules([result.labels.source for result in results if result.labels]) | mode_rules(config.eval),

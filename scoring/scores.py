@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pipeline.contract import DataError, VideoRecord
 from scoring.fusion import evidence, fuse, or_equal
 from scoring.measure import Detector, Measured
-from scoring.protocols import Protocol
+from scoring.protocols import Protocol, TapName
+from scoring.tail import tail_threshold
 
 Pooling = Literal["region", "frame"]
 Scores = dict[str, NDArray[np.float64]]
@@ -17,6 +18,8 @@ Scores = dict[str, NDArray[np.float64]]
 FUSED = "fused"
 POOLED = ("spatial", "temporal")
 """Indicators that are maps of errors, of which one number per frame has to be made."""
+RARE = 0.01  # share of normal windows; far enough into the tail, and five of 512 windows lie beyond
+SMALLEST_EVIDENCE = 0.1  # an indicator that never changes in normal video must not drown the others
 SMALLEST_MSE = 1e-12  # 120 dB: a perfect reconstruction has no finite PSNR
 
 
@@ -97,14 +100,28 @@ def score_frames(measured: Measured, protocol: Protocol, detector: Detector, poo
 
 
 def fusion_weights(detector: Detector, protocol: Protocol, pooling: Pooling) -> dict[str, float]:
-    """Return what each indicator counts in the fused score, 0..1; nothing from the test split has a part in it.
+    """Return what the evidence of each indicator counts in the fused score; nothing from the test split has a part in it.
 
-    Where no indicator tells any pseudo-anomaly from normal video, all count alike: there is nothing to prefer one by.
+    Its worth, 0..1 (:meth:`Detector.fusion_weight`), times its scale (:func:`evidence_scale`). Where no indicator tells any
+    pseudo-anomaly from normal video, all are worth the same: there is nothing to prefer one by.
     """
-    weights = {
-        name: detector.fusion_weight(protocol.tap, bundle_name(raw_name(name, pooling))) for name in detector.indicators
-    }
-    return or_equal(weights)
+    raw = {name: bundle_name(raw_name(name, pooling)) for name in detector.indicators}
+    worth = or_equal({name: detector.fusion_weight(protocol.tap, found) for name, found in raw.items()})
+    return {name: worth[name] * evidence_scale(detector, protocol.tap, found) for name, found in raw.items()}
+
+
+def evidence_scale(detector: Detector, tap: TapName, name: str) -> float:
+    """Return by what evidence is multiplied so that one in a hundred normal windows of new video reaches 2, as it says.
+
+    z-scores are against windows that had a part in the yardstick. Measured as new video they spread further, errors of
+    frames most (their values at a place vary much from video to video), so that their evidence would say more than it
+    knows. 1 for a detector that does not know such windows.
+    """
+    value_W = detector.normal_values(tap, name)
+    if value_W is None:
+        return 1.0
+    reached = tail_threshold(evidence(detector.calibrate(tap, name, value_W)), RARE)
+    return -float(np.log10(RARE)) / max(reached, SMALLEST_EVIDENCE)
 
 
 def psnr(mse_N: NDArray[np.float64]) -> NDArray[np.float64]:

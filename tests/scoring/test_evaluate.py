@@ -13,7 +13,8 @@ from pipeline.contract import DataError, Labels, VideoRecord
 from scoring.baselines import BASELINES
 from scoring.cli import show
 from scoring.evaluate import evaluate
-from scoring.scores import MissingScoreError
+from scoring.protocols import PROTOCOLS
+from scoring.scores import MissingScoreError, fusion_weights
 from scoring.store import read_scores
 
 VIDEOS = {"a": 40, "b": 50, "c": 45}
@@ -169,9 +170,10 @@ def test_videos_without_labels_among_others_are_scored_but_not_compared(tmp_path
 def test_frame_pooling_fuses_the_errors_of_whole_frames(folder: Path, tmp_path: Path) -> None:
     by_frame = run(tmp_path, pooling="frame")["protocols"]["paper"]
     by_region = metrics_in(folder)["protocols"]["paper"]
+    expected = fusion_weights(MadeDetector(), PROTOCOLS["paper"], "frame")
     assert by_frame["spatial"] == by_region["spatial_frame"]
     assert by_frame["spatial_region"] == by_region["spatial"]
-    assert by_frame["fusion_weights"] == {"spatial": 0.5, "temporal": 0.4, "semantic": 0.2}
+    assert by_frame["fusion_weights"] == expected != fusion_weights(MadeDetector(), PROTOCOLS["paper"], "region")
 
 
 def test_one_protocol_alone_can_be_asked_for(tmp_path: Path) -> None:

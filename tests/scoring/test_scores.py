@@ -5,12 +5,21 @@ from typing import Any
 import numpy as np
 import pytest
 from made_detector import MadeDetector, MadeInputs, make_record
+from numpy.typing import NDArray
 
 from pipeline.contract import DataError, VideoRecord
 from scoring.fusion import evidence
 from scoring.measure import Measured, measure_video
-from scoring.protocols import DEPLOYMENT, PAPER, Protocol
-from scoring.scores import MissingScoreError, Pooling, ProtocolScores, fusion_weights, score_names, score_video
+from scoring.protocols import DEPLOYMENT, PAPER, Protocol, TapName
+from scoring.scores import (
+    MissingScoreError,
+    Pooling,
+    ProtocolScores,
+    evidence_scale,
+    fusion_weights,
+    score_names,
+    score_video,
+)
 from trainer.indicators import Measurement
 
 RECORD = make_record("walk", 60)
@@ -54,15 +63,36 @@ def test_the_chosen_pooling_is_fused_and_both_are_reported(pooling: Pooling) -> 
     np.testing.assert_allclose(sum(scores.contribution.values()), expected_N)
 
 
+def unknown_training() -> MadeDetector:
+    detector = MadeDetector()
+    detector.windows = 0
+    return detector
+
+
 def test_fusion_weights_are_those_the_detector_learnt_for_the_chosen_pooling() -> None:
-    assert fusion_weights(MadeDetector(), PAPER, "frame") == {"spatial": 0.5, "temporal": 0.4, "semantic": 0.2}
-    assert fusion_weights(MadeDetector(), PAPER, "region") == {"spatial": 1.0, "temporal": 0.8, "semantic": 0.2}
+    detector = unknown_training()
+    assert fusion_weights(detector, PAPER, "frame") == {"spatial": 0.5, "temporal": 0.4, "semantic": 0.2}
+    assert fusion_weights(detector, PAPER, "region") == {"spatial": 1.0, "temporal": 0.8, "semantic": 0.2}
 
 
 def test_indicators_count_alike_where_training_data_prefer_none() -> None:
-    detector = MadeDetector()
+    detector = unknown_training()
     detector.weights = dict.fromkeys(detector.weights, 0.0)
     assert fusion_weights(detector, PAPER, "region") == {"spatial": 1.0, "temporal": 1.0, "semantic": 1.0}
+
+
+@pytest.mark.parametrize("spread", [0.5, 1.0, 3.0])
+def test_scaled_evidence_of_one_in_a_hundred_normal_windows_is_two_however_far_they_spread(spread: float) -> None:
+    class Spread(MadeDetector):
+        def normal_values(self, tap: TapName, name: str) -> NDArray[np.float64] | None:
+            return np.asarray(10 ** (0.2 * spread * np.random.default_rng(0).normal(size=5000) - 1.5))
+
+    detector = Spread()
+    scale = evidence_scale(detector, "last", "temporal")
+    new_W = 0.2 * spread * np.random.default_rng(1).normal(size=100_000) / 0.2
+    assert (scale * evidence(new_W) >= 2).mean() == pytest.approx(0.01, rel=0.25)
+    weights = fusion_weights(detector, DEPLOYMENT, "region")
+    assert weights["temporal"] == pytest.approx(0.8 * scale)
 
 
 def test_paper_takes_the_min_max_of_the_fused_score_last() -> None:

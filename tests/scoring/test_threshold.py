@@ -7,6 +7,7 @@ from made_detector import MadeDetector
 from pipeline.contract import DataError
 from scoring.fusion import evidence
 from scoring.protocols import DEPLOYMENT, PAPER
+from scoring.scores import evidence_scale
 from scoring.threshold import alarm_threshold, normal_evidence, tail_threshold
 
 
@@ -58,7 +59,8 @@ def test_the_threshold_is_on_the_fused_score_of_the_chosen_pooling(pooling: str)
     for name in ("spatial" + suffix, "temporal" + suffix, "semantic"):
         value_W = detector.normal_values("last", name)
         assert value_W is not None
-        fused_W += detector.weights[name] * evidence(detector.calibrate("last", name, value_W))
+        scale = evidence_scale(detector, "last", name)
+        fused_W += detector.weights[name] * scale * evidence(detector.calibrate("last", name, value_W))
     found = alarm_threshold(detector, DEPLOYMENT, "region" if pooling == "region" else "frame", 0.2)
     assert found == pytest.approx(np.quantile(fused_W, 0.8))
 
