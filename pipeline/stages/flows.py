@@ -38,6 +38,17 @@ class FlowsStage(ShardStage):
 
         check_flow_estimator(self.config.flows)
 
+    def provenance(self) -> dict[str, Any]:
+        """Tell where RAFT ran and how many pairs it saw at once."""
+        from pipeline.models.flow_weights import DEFAULT
+
+        flows = self.config.flows
+        if flows.estimator not in DEFAULT:
+            return {}
+        from pipeline.models.devices import pick_device
+
+        return {"device": str(pick_device(flows.device)), "batch_size": flows.batch_size}
+
     @property
     def in_order(self) -> bool:
         """Only videos that are decoded are read from front to back."""

@@ -61,6 +61,15 @@ class MasksStage(ShardStage):
 
             check_mask_rcnn(self.config.masks)
 
+    def provenance(self) -> dict[str, Any]:
+        """Tell where Mask R-CNN ran and how many frames it saw at once."""
+        masks = self.config.masks
+        if masks.source != "mask-rcnn":
+            return {}
+        from pipeline.models.devices import pick_device
+
+        return {"device": str(pick_device(masks.device)), "batch_size": masks.batch_size}
+
     def length(self, record: VideoRecord) -> int:
         """Return the number of frames."""
         return record.num_frames

@@ -487,6 +487,14 @@ def test_only_masks_of_moving_objects_depend_on_the_flow(source: str, depends: b
     assert workspace.stages["masks"].costly == (source == "mask-rcnn")
 
 
+def test_receipts_are_told_device_and_batch_size_where_a_network_ran() -> None:
+    network = ["masks.source=mask-rcnn", "masks.device=cpu", "masks.batch_size=3", "flows.estimator=raft-small"]
+    told = ["flows.device=cpu", "flows.batch_size=5"]
+    assert MasksStage(load_config(None, network)).provenance() == {"device": "cpu", "batch_size": 3}
+    assert FlowsStage(load_config(None, [*network, *told])).provenance() == {"device": "cpu", "batch_size": 5}
+    assert MasksStage(Config()).provenance() == FlowsStage(Config()).provenance() == {}
+
+
 def test_there_is_no_other_detector() -> None:
     assert set(DEFAULT) == {V1, V2}
     with pytest.raises(ConfigError, match=r"masks\.detector"):

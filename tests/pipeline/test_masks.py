@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -393,6 +394,17 @@ def test_arrays_are_what_the_stage_declares(street: Film) -> None:
     declared = {spec.name: spec for spec in MasksStage(config).arrays(record(110))}
     for name, values in zip(("mask", "object"), make(street, 110), strict=True):
         assert (values.shape, values.dtype) == (declared[name].shape, np.dtype(declared[name].dtype))
+
+
+def test_the_masks_of_a_block_take_a_fraction_of_their_pixels() -> None:
+    frames, shape = 600, (HEIGHT, WIDTH)
+    tracemalloc.start()
+    random = ObjectMasks(frames, shape, random_masks(frames, shape, SETTINGS, np.random.default_rng(0)))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert random.paint(300, 316).any(axis=(1, 2)).all()
+    assert kept < 0.2 * frames * HEIGHT * WIDTH
+    assert peak < 0.3 * frames * HEIGHT * WIDTH
 
 
 def test_another_video_of_the_same_content_gets_other_masks(street: Film) -> None:
