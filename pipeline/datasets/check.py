@@ -21,8 +21,9 @@ from pipeline.contract import DataError, Labels, Report, Split, Video
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.check_result import Checked, SplitTable
 from pipeline.datasets.check_totals import compare_labels, compare_size
+from pipeline.datasets.headers import shown
 from pipeline.datasets.listing import natural_key, printable, where
-from pipeline.datasets.look import Look, content, count_frames, look_over, shown
+from pipeline.datasets.look import Look, content, count_frames, look_over
 from pipeline.datasets.published import PUBLISHED, Published, Totals
 
 MOST_READERS = 8

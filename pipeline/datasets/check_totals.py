@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pipeline.contract import Video
 from pipeline.datasets.check_result import Checked, SplitTable
-from pipeline.datasets.look import shown
+from pipeline.datasets.headers import shown
 from pipeline.datasets.published import Published, Totals
 
 

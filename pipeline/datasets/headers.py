@@ -19,6 +19,11 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 Size = tuple[int, int]
 
 
+def shown(size: Size) -> str:
+    """Return a (height, width) as it is printed."""
+    return f"{size[0]} x {size[1]}"
+
+
 def image_size(path: str) -> Size:
     """Return height and width in pixels of an image file that is whole.
 

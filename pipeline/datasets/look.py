@@ -5,27 +5,24 @@ folder of images the header of every file is read and three are decoded; of a vi
 of frames is what the container claims.
 """
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-import cv2
 import numpy as np
 
 from pipeline.contract import Array, DataError, Video
-from pipeline.datasets import captures, reader
+from pipeline.datasets import reader
 from pipeline.datasets.containers import check_whole
 from pipeline.datasets.cuts import count_kept, describe, step_of
-from pipeline.datasets.headers import Size, image_size
+from pipeline.datasets.headers import Size, image_size, shown
 from pipeline.datasets.images import decode_image, read_bytes, to_rgb
 from pipeline.datasets.listing import ImageFiles, file_names, numbering_errors, where
 from pipeline.datasets.remote import fetch
+from pipeline.datasets.seen import see_file
 
-UNEVEN_SECONDS = 0.5
-"""By which the time of the last frame may differ from that at a constant rate."""
 _BLOCK = 1 << 20  # bytes
 _HEAD = 1 << 16  # bytes of a video file that tell it from others of its size, in nearly every case
 
@@ -116,11 +113,6 @@ def _mixed(video: Video, sizes: Counter[Size], first: dict[Size, str]) -> str:
     )
 
 
-def shown(size: Size) -> str:
-    """Return a (height, width) as it is printed."""
-    return f"{size[0]} x {size[1]}"
-
-
 def _are_masks(pictures: list[Array]) -> bool:
     """Say whether pictures hold black and white and hardly anything between, as no camera's do."""
     if not pictures:
@@ -145,37 +137,19 @@ def _look_at_file(video: Video, deep: bool) -> Look:
         damaged = video.cut is not None and video.cut.damaged
         (remarks if damaged else problems).append(f"{error}{'; what can be decoded is used' if damaged else ''}")
     try:
-        capture = captures.open_capture(path)
+        seen = see_file(path, deep=deep, count=deep or damaged)
     except DataError as error:
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(*problems, str(error)))
-    try:
-        fps = captures.capture_rate(capture)
-        claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        exact = deep or damaged or not math.isfinite(claimed) or not 0 < claimed < 2**31
-        frames, sizes, wrong = _grab(capture, str(path), most=None if exact else 1, deep=deep)
-        lasted = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    finally:
-        capture.release()
-    if not sizes and not wrong:
-        problems.append(f"{path}: expected a video, found no frame that can be decoded; copy or convert it anew")
-    if len(sizes) > 1:
-        problems.append(f"{path}: expected one size for all frames, found {', '.join(map(shown, sizes))}; convert it")
-    exact = exact or not sizes
-    if exact and sizes and 0 < claimed < 2**31 and int(claimed) != frames:
-        remarks.append(f"{path}: its header claims {int(claimed)} frames, {frames} can be decoded and count")
-    if exact and fps and abs(lasted - (frames - 1) / fps) > max(UNEVEN_SECONDS, 1 / fps):
-        remarks.append(
-            f"{path}: expected its {frames} frames to last {frames / fps:.1f} s at {fps:g} a second, found {lasted:.1f} s: "
-            "they are not evenly spaced, so that seconds in tables are off by up to the difference; give frames"
-        )
+    problems += seen.problems(path)
+    remarks += seen.remarks(path)
     whole = Look(
         video=video,
-        num_frames=frames - damaged if exact else int(claimed),  # where it was cut off, a decoder makes a frame up
-        exact=exact,
-        sizes=sizes,
-        fps=fps,
+        num_frames=seen.frames - damaged if seen.exact else seen.claimed,  # where it was cut off, a decoder makes a frame up
+        exact=seen.exact,
+        sizes=seen.sizes,
+        fps=seen.fps,
         likeness=_file_likeness(video),
-        problems=(*problems, *wrong),
+        problems=(*problems, *seen.wrong),
         remarks=tuple(remarks),
     )
     return _look_at_part(whole)
@@ -197,25 +171,6 @@ def _look_at_part(whole: Look) -> Look:
         found = f"{where(video)}: expected frames in the part {video.id}, found none of {whole.num_frames}; see left_out.csv"
         problems += (found,)
     return replace(whole, num_frames=frames, fps=fps, likeness=likeness, problems=problems)
-
-
-def _grab(capture: cv2.VideoCapture, name: str, *, most: int | None, deep: bool) -> tuple[int, Counter[Size], list[str]]:
-    """Count frames, and convert the first one, or all of them; (frames, sizes, problems)."""
-    sizes: Counter[Size] = Counter()
-    problems: list[str] = []
-    frames = 0
-    while (most is None or frames < most) and capture.grab():
-        if deep or frames == 0:
-            try:
-                ok, frame_HWC = capture.retrieve()
-                if not ok:
-                    raise DataError(f"{name}, frame {frames}: cannot be decoded; convert the video anew")
-                height, width = to_rgb(frame_HWC, f"{name}, frame {frames}").shape[:2]
-                sizes[height, width] += 1
-            except DataError as error:
-                problems.append(str(error))
-        frames += 1
-    return frames, sizes, problems
 
 
 def _file_likeness(video: Video) -> str:

@@ -58,11 +58,13 @@ def gather(
     for source in sources:
         if not source.exists():
             raise DataError(f"{source}: expected an archive or a folder, found nothing there")
-    root = _bring_together(name, sources, target, limits, report)
     if name != "folder":
-        return find_dataset(name, root)
+        return find_dataset(name, _bring_together(name, sources, target, limits, report))
+    root = _bring_together(name, sources, target / "recordings", limits, report)
     if not test:
         return _own_folder(root)
+    if target.resolve() in (root.resolve(), *root.resolve().parents) and root != target / "recordings":
+        raise ConfigError(f"{target}: expected a folder apart from the recordings to make links in; choose one with --to")
     _link_splits(root, target, test)
     return Found(kind="folder", root=target)
 

@@ -198,6 +198,24 @@ def test_recordings_are_linked_into_train_and_test_and_nothing_is_copied(
     assert "kept" in again
 
 
+def test_recordings_in_an_archive_are_unpacked_beside_the_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack(tmp_path / "nas.zip", make_recordings(tmp_path / "nas"))
+    words = ("folder", str(archive), "--called", "mine", "--test", "*/tuesday")
+    for _ in range(2):
+        prepare(tmp_path, monkeypatch, *words)
+        links = [path for path in (tmp_path / "data" / "mine").rglob("*.avi") if path.is_symlink()]
+        assert len(links) == 4
+        assert all("recordings" in path.resolve().parts for path in links)
+
+
+def test_links_are_never_made_among_the_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_recordings(tmp_path / "data" / "mine")
+    before = sorted(source.rglob("*"))
+    told = prepare(tmp_path, monkeypatch, "folder", str(source), "--called", "mine", "--test", "*/tuesday", code=2).output
+    assert "choose one with --to" in told
+    assert sorted(source.rglob("*")) == before
+
+
 def test_another_choice_of_test_videos_moves_their_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make_recordings(tmp_path / "nas")
     prepare(tmp_path, monkeypatch, "folder", str(source), "--called", "mine", "--test", "*/tuesday")
