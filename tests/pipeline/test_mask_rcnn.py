@@ -71,6 +71,7 @@ def tiny_model(settings: MasksSettings) -> MaskRCNN:
             max_size=2 * settings.short_side,
             rpn_anchor_generator=AnchorGenerator(((16, 32),), ((0.5, 1.0, 2.0),)),
             rpn_post_nms_top_n_test=40,
+            box_detections_per_img=30,
             box_roi_pool=MultiScaleRoIAlign(["0"], 7, 2),
             box_head=TwoMLPHead(16 * 49, 32),
             box_predictor=FastRCNNPredictor(32, mask_rcnn.CLASSES),
