@@ -49,8 +49,8 @@ class Seen:
         if self.fps and abs(self.lasted - (self.frames - 1) / self.fps) > max(UNEVEN_SECONDS, 1 / self.fps):
             yield (
                 f"{path}: expected its {self.frames} frames to last {self.frames / self.fps:.1f} s at {self.fps:g} a "
-                f"second, found {self.lasted:.1f} s: they are not evenly spaced, so that seconds in tables are off by up to the "
-                "difference; give frames"
+                f"second, found {self.lasted:.1f} s: they are not evenly spaced, so that seconds in tables are off by up to "
+                "the difference; give frames"
             )
 
 
