@@ -96,6 +96,8 @@ class _Crew:
         self._flying: dict[Any, Piece] = {}
         self._settled: SimpleQueue[Any] = SimpleQueue()
         self._told = -1
+        self._addresses: list[str] = []
+        self._looked = -LOOK_AGAIN
 
     def inspect(self) -> None:
         """Ask every worker that is there whether it fits; those that do not are told and left alone."""
@@ -124,7 +126,9 @@ class _Crew:
                 future.release()
 
     def _submit(self, waiting: deque[Piece]) -> None:
-        addresses = _addresses(self._client)
+        if time.monotonic() > self._looked + LOOK_AGAIN:  # not for every piece: the scheduler sends a lot
+            self._addresses, self._looked = _addresses(self._client), time.monotonic()
+        addresses = self._addresses
         fit = [address for address in addresses if address not in self._unfit]
         if len(fit) != self._told:
             self._told = len(fit)
@@ -172,7 +176,7 @@ class _Crew:
             yield left.popleft(), Answer()
         if left:
             reason = f"{error.allowed_failures + 1} workers died while they made it (killed, or out of memory?)"
-            yield left.popleft(), Answer(failure=reason)
+            yield left.popleft(), Answer(failure=reason, again=error.allowed_failures < 2)
         if left:
             waiting.appendleft(list(left))
 

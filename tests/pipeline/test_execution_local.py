@@ -16,7 +16,7 @@ from pipeline.execution.errors import ExecutionError
 from pipeline.execution.executors import Executor, ThisProcess
 from pipeline.execution.gpus import visible_gpus
 from pipeline.execution.processes import LocalProcesses
-from pipeline.execution.runner import run_shards
+from pipeline.execution.runner import Outcome, run_shards
 from tests.pipeline.orders import begun, check_whole, loaded, make, open_orders, orders_of
 
 EXECUTORS = [ThisProcess(), LocalProcesses(2)]
@@ -99,24 +99,25 @@ def test_what_another_run_made_since_the_plan_is_not_made_again(tmp_path: Path) 
     assert set(begun(workspace).values()) == {1}
 
 
-def make_and_count(tmp_path: Path, results: "multiprocessing.SimpleQueue[tuple[int, int]]") -> None:
-    outcome = make(open_orders(tmp_path, [3, 2, 4]))
-    results.put((outcome.made, outcome.elsewhere))
+def make_together(tmp_path: Path, start: "threading.Barrier", results: "multiprocessing.SimpleQueue[Outcome]") -> None:
+    start.wait(60)
+    results.put(make(open_orders(tmp_path, [3, 2, 4])))
 
 
 def test_runs_of_one_stage_at_once_do_not_do_the_work_twice(tmp_path: Path) -> None:
     workspace = open_orders(tmp_path, [3, 2, 4])
     (orders_of(workspace) / "nap").write_text("0.1")
     context = multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
-    runs = [context.Process(target=make_and_count, args=(tmp_path, results)) for _ in range(2)]
+    start, results = context.Barrier(2), context.SimpleQueue()
+    runs = [context.Process(target=make_together, args=(tmp_path, start, results)) for _ in range(2)]
     for run in runs:
         run.start()
     for run in runs:
         run.join(60)
         assert run.exitcode == 0
-    (first, others), (second, more) = results.get(), results.get()
-    assert (first + second, first + others, second + more) == (9, 9, 9)
+    outcomes = [results.get(), results.get()]
+    assert sum(outcome.made for outcome in outcomes) == 9
+    assert not any(outcome.failures for outcome in outcomes)
     assert set(begun(workspace).values()) == {1}
     check_whole(workspace)
 
@@ -124,8 +125,8 @@ def test_runs_of_one_stage_at_once_do_not_do_the_work_twice(tmp_path: Path) -> N
 def test_what_a_run_had_in_work_when_it_was_killed_is_made_by_the_other(tmp_path: Path) -> None:
     workspace = open_orders(tmp_path, [2], v0_0_wait=1)
     context = multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
-    run = context.Process(target=make_and_count, args=(tmp_path, results))
+    start, results = context.Barrier(1), context.SimpleQueue()
+    run = context.Process(target=make_together, args=(tmp_path, start, results))
     run.start()
     until = time.monotonic() + 60
     while not begun(workspace) and time.monotonic() < until:
