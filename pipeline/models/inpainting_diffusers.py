@@ -129,8 +129,8 @@ def check_classes(folder: Path, settings: InpaintSettings) -> None:
             f"{folder / INDEX}: expected a pipeline that AutoPipelineForInpainting of diffusers {diffusers.__version__} "
             f"knows ({known}, or one of the same family), found {index['_class_name']!r}"
         )
-    current = getattr(diffusers, parts(index).get("scheduler", ("", ""))[1], None)
-    if current is not None:
+    current: Part = getattr(diffusers, parts(index).get("scheduler", ("", ""))[1], None)
+    if hasattr(current, "_get_compatibles"):
         _scheduler_class(current, settings.scheduler or current.__name__)
 
 
@@ -160,9 +160,10 @@ def _pixels_per_latent(pipe: Part) -> int:
 
 def _open(folder: Path, settings: InpaintSettings, dtype: torch.dtype) -> Part:
     index = read_index(folder)
-    without: dict[str, Any] = {}
+    # What a pipeline was saved without (the largest text encoder, for one) it must be told to do without.
+    without: dict[str, Any] = {name: None for name, part in index.items() if isinstance(part, list) and part[:1] == [None]}
     if "safety_checker" in index and not settings.safety_checker:
-        without = {"safety_checker": None, "requires_safety_checker": False}
+        without |= {"safety_checker": None, "requires_safety_checker": False}
     try:
         with _quiet():
             pipe = AutoPipelineForInpainting.from_pretrained(

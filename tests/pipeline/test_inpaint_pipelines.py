@@ -4,6 +4,7 @@ import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -15,11 +16,11 @@ from huggingface_hub import constants
 from inpaint_run import open_workspace, read, run
 from numpy.typing import NDArray
 from PIL import Image
-from tiny_pipelines import SIZE, schedule, write_tiny_sd, write_tiny_sdxl
+from tiny_pipelines import SIZE, schedule, write_tiny_sd, write_tiny_sd3, write_tiny_sdxl
 
 from pipeline.config import ConfigError, InpaintSettings
 from pipeline.models.inpainting import check_inpainter, declared_settings, open_inpainter
-from pipeline.models.inpainting_diffusers import BATCH_NOISE, native_size
+from pipeline.models.inpainting_diffusers import BATCH_NOISE, PipelinePainter, native_size
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # of diffusers with NumPy 2
 
@@ -35,6 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "inpainting": write_tiny_sd(root / "inpainting"),
         "text-to-image": write_tiny_sd(root / "text", channels=4),
         "XL": write_tiny_sdxl(root / "xl"),
+        "3": write_tiny_sd3(root / "sd3"),
     }
 
 
@@ -63,7 +65,8 @@ def paint(folder: Path, count: int = 3, **more: Any) -> Images:
 def by_the_library(folder: Path, prompt: str, negative: str, guidance: float, scheduler: str) -> Images:
     """Paint as a few lines over diffusers would: one picture at a time, PIL in and out."""
     made: Any = diffusers.AutoPipelineForInpainting
-    pipe = made.from_pretrained(folder)
+    no_t5 = {"text_encoder_3": None, "tokenizer_3": None} if folder.name == "sd3" else {}
+    pipe = made.from_pretrained(folder, **no_t5)
     pipe.set_progress_bar_config(disable=True)
     if scheduler:
         pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
@@ -93,6 +96,21 @@ def test_what_is_painted_is_what_the_library_paints(
     masks_BHW = pictures()[1]
     assert np.abs(ours.astype(int) - theirs).max() <= TOLERANCE
     assert (ours != pictures()[0]).any(axis=-1)[masks_BHW].mean() > 0.9
+
+
+def test_a_transformer_with_matched_flows_paints_as_the_library_does(folders: dict[str, Path]) -> None:
+    theirs = by_the_library(folders["3"], "the dog", "", 7.0, "")
+    ours = paint(folders["3"], prompt="the dog", guidance_scale=7.0, view="frame")
+    assert np.abs(ours.astype(int) - theirs).max() <= TOLERANCE
+    assert (ours != pictures()[0]).any(axis=-1)[pictures()[1]].mean() > 0.9
+    with pytest.raises(ConfigError, match=r"inpaint\.eta: StableDiffusion3InpaintPipeline has no such setting"):
+        paint(folders["3"], eta=0.5)
+
+
+def test_a_family_that_keeps_prompts_otherwise_is_given_words(sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = paint(sd, prompt="the dog", negative_prompt="cats")
+    monkeypatch.setattr("pipeline.models.inpainting_diffusers._encode", lambda *_: {})
+    assert np.abs(known.astype(int) - paint(sd, prompt="the dog", negative_prompt="cats")).max() <= TOLERANCE
 
 
 def test_no_guidance_is_computed_where_the_prompt_says_nothing(sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,8 +183,11 @@ def test_weights_that_lie_in_half_precision_are_used_in_the_one_that_was_asked_f
 
 def test_the_size_it_was_trained_with_is_read_off_the_pipeline(folders: dict[str, Path]) -> None:
     for folder in folders.values():
-        opened: Any = diffusers.DiffusionPipeline
-        assert native_size(opened.from_pretrained(folder)) == SIZE
+        painter = PipelinePainter(folder, settings(folder))
+        assert painter.size == SIZE
+        assert PipelinePainter(folder, settings(folder, size=64)).size == 64
+    with pytest.raises(ConfigError, match=r"inpaint\.size: expected a number, as SimpleNamespace does not say"):
+        native_size(SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace())))
 
 
 @pytest.mark.parametrize("kind", ["inpainting", "XL"])

@@ -35,10 +35,10 @@ def text_config(words: int, width: int = 16) -> CLIPTextConfig:
     )  # fmt: skip
 
 
-def autoencoder() -> Part:
+def autoencoder(channels: int = 4, **more: Any) -> Part:
     return AutoencoderKL(
         block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4, norm_num_groups=4, sample_size=SIZE,
+        latent_channels=channels, norm_num_groups=4, sample_size=SIZE, **more,
     )  # fmt: skip
 
 
@@ -90,6 +90,32 @@ def write_tiny_sdxl(folder: Path, seed: int = 0) -> Path:
         ),
         scheduler=schedule("EulerDiscreteScheduler"),
         add_watermarker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def write_tiny_sd3(folder: Path, seed: int = 0) -> Path:
+    """Write a Stable Diffusion 3 pipeline: a transformer, matched flows, and no T5, which it can do without."""
+    torch.manual_seed(seed)
+    words = tokenizer(folder.parent / f"{folder.name}-words")
+    made: Part = diffusers.StableDiffusion3Pipeline
+    transformer: Part = diffusers.SD3Transformer2DModel
+    flow: Part = diffusers.FlowMatchEulerDiscreteScheduler
+    pipeline = made(
+        vae=autoencoder(16, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=CLIPTextModelWithProjection(text_config(len(words))),
+        text_encoder_2=CLIPTextModelWithProjection(text_config(len(words))),
+        text_encoder_3=None,
+        tokenizer=words,
+        tokenizer_2=words,
+        tokenizer_3=None,
+        transformer=transformer(
+            sample_size=SIZE // 2, patch_size=2, in_channels=16, out_channels=16, num_layers=1, attention_head_dim=8,
+            num_attention_heads=4, joint_attention_dim=32, caption_projection_dim=32, pooled_projection_dim=32,
+            pos_embed_max_size=32,
+        ),
+        scheduler=flow(),
     )  # fmt: skip
     pipeline.save_pretrained(folder)
     return folder
