@@ -6,12 +6,14 @@
 * the stage, with one worker and with ``--workers``: reads stored frames, computes, packs, writes, flushes and receipts
 
 The three take turns, ``--rounds`` times; medians are printed. Of the stage both rates are given: of the whole run, in which
-workers start and import (a second or two, once per command), and from the first shard that was ready to the last. Then
+workers start and import (a second or two, once per command), and from the first shard that was ready to the last. Beside
+them processor time per pair, of all processes and threads, start-up included: on a busy machine the steadier measure. Then
 ``stpa flows`` over 437 complete videos of 300,000 frames in all, as ``benchmarks/plan_status.py`` fakes them.
 """
 
 import argparse
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -64,32 +66,40 @@ def open_workspace(folder: Path, size: tuple[int, int], workers: int) -> Workspa
     return open_session(None, overrides, STAGES).workspace
 
 
-def run_loop(grey_THW: NDArray[np.uint8]) -> float:
-    """Return pairs per second of the bare loop, with the parameters of the stage."""
-    start = time.perf_counter()
+def processor_seconds() -> float:
+    """Return what this process and those that it started and that have ended have used."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def run_loop(grey_THW: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return pairs per second of the bare loop, with the parameters of the stage, and processor seconds per pair."""
+    start, used = time.perf_counter(), processor_seconds()
     for one_HW, other_HW in pairwise(grey_THW):
         cv2.calcOpticalFlowFarneback(one_HW, other_HW, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
-    return (len(grey_THW) - 1) / (time.perf_counter() - start)
+    pairs = len(grey_THW) - 1
+    return pairs / (time.perf_counter() - start), (processor_seconds() - used) / pairs
 
 
-def run_stage(workspace: Workspace) -> tuple[float, float]:
-    """Make all flow anew; return pairs per second of the whole run, and between the first and the last shard."""
+def run_stage(workspace: Workspace) -> tuple[float, float, float]:
+    """Make all flow anew; return pairs per second, in all and from first to last shard, and processor seconds per pair."""
     forget(workspace, "flows", workspace.records)
     plan = make_plan(workspace, "flows")
     pairs = [shard.stop - shard.start for shard in plan.missing]
     seen: list[tuple[float, float]] = []
-    start = time.perf_counter()
+    start, used = time.perf_counter(), processor_seconds()
     run_shards(workspace, plan, plan.missing, lambda what, done, total: seen.append((time.perf_counter(), done)))
     whole = sum(pairs) / (time.perf_counter() - start)
     (first, before), (last, done) = seen[0], seen[-1]
-    return whole, (done - before) / len(pairs) * sum(pairs) / (last - first)
+    processor = (processor_seconds() - used) / sum(pairs)
+    return whole, (done - before) / len(pairs) * sum(pairs) / (last - first), processor
 
 
 def print_overhead(arguments: argparse.Namespace) -> None:
     """Measure loop and stage in turns and print a table."""
     size = tuple(arguments.size)
-    loop: list[float] = []
-    rates: dict[int, tuple[list[float], list[float]]] = {workers: ([], []) for workers in (1, arguments.workers)}
+    loop: list[tuple[float, float]] = []
+    rates: dict[int, list[tuple[float, float, float]]] = {workers: [] for workers in (1, arguments.workers)}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_videos(folder, arguments.videos, arguments.frames, size)
@@ -99,22 +109,23 @@ def print_overhead(arguments: argparse.Namespace) -> None:
         frames_THWC = StoredInputs(workspace).read("frames", "frames", workspace.records[0], 0, min(arguments.frames, 129))
         grey_THW = np.stack([cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY) for frame_HWC in frames_THWC])
         for _ in range(arguments.rounds):
-            for workers, (whole, steady) in rates.items():
+            for workers, found in rates.items():
                 loop.append(run_loop(grey_THW))
-                found = run_stage(open_workspace(folder, size, workers))
-                whole.append(found[0])
-                steady.append(found[1])
-    bare = statistics.median(loop)
+                found.append(run_stage(open_workspace(folder, size, workers)))
+    bare, least = (statistics.median(values) for values in zip(*loop, strict=True))
     pairs = arguments.videos * (arguments.frames - 1)
     print(f"{size[0]} x {size[1]}, {pairs} pairs, medians of {arguments.rounds} rounds\n")
-    print("| way | pairs/s | of workers x loop | pairs/s without start-up | of workers x loop | times one worker |")
-    print("|---|---|---|---|---|---|")
-    print(f"| loop over frames in memory | {bare:.1f} | 1 | | | |")
-    one = statistics.median(rates[1][1])
-    for workers, (whole, steady) in rates.items():
-        first, second = statistics.median(whole), statistics.median(steady)
-        print(f"| flows, {workers} worker(s) | {first:.1f} | {first / bare / workers:.2f} | {second:.1f} "
-              f"| {second / bare / workers:.2f} | {second / one:.2f} |")  # fmt: skip
+    print("| way | pairs/s | of workers x loop | pairs/s without start-up | of workers x loop | times one worker"
+          " | processor ms per pair | loop's share |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
+    print(f"| loop over frames in memory | {bare:.1f} | 1 | | | | {1000 * least:.2f} | 1 |")
+    medians = {
+        workers: [statistics.median(values) for values in zip(*found, strict=True)] for workers, found in rates.items()
+    }
+    for workers, (whole, steady, used) in medians.items():
+        print(f"| flows, {workers} worker(s) | {whole:.1f} | {whole / bare / workers:.2f} | {steady:.1f} "
+              f"| {steady / bare / workers:.2f} | {steady / medians[1][1]:.2f} | {1000 * used:.2f} "
+              f"| {least / used:.2f} |")  # fmt: skip
 
 
 def print_nothing_to_do(videos: int, frames: int) -> None:

@@ -13,6 +13,7 @@ from pipeline.config import ConfigError, FlowsSettings, load_config
 from pipeline.datasets.reader import to_grey
 from pipeline.models.flow import CLASSICAL, check_flow_estimator, open_flow_estimator, resize_flow
 from pipeline.stages.flows import FlowsStage
+from pipeline.stages.prepare import to_half
 
 TURN = np.array([[np.cos(0.035), -np.sin(0.035)], [np.sin(0.035), np.cos(0.035)]])  # two degrees, clockwise on the screen
 GROW = 1.03 * np.eye(2)
@@ -94,3 +95,22 @@ def test_flow_at_a_smaller_size_is_in_pixels_of_that_size(tmp_path: Path, source
     _, flow_T2HW = stored(tmp_path, "grey", f"flows.source={source}", "frames.height=32", "frames.width=64")
     assert flow_T2HW.shape == (FRAMES - 1, 2, 32, 64)
     assert end_point_error(flow_T2HW.astype(np.float32), 2 * 64 / 96, -1 * 32 / 64, rim=10) < 0.05
+
+
+def test_flow_is_rounded_to_halves_as_numpy_does_bit_for_bit() -> None:
+    bits_N = np.arange(0, 2**32, 65_521, dtype=np.uint64).astype(np.uint32)  # floats of all magnitudes and signs
+    every_N = bits_N.view(np.float32)[: 2 * 128 * 256]
+    halves_N = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    finite_N = np.sort(halves_N[np.isfinite(halves_N)])
+    between_N = (finite_N[:-1] + finite_N[1:]) / 2  # ties, which go to even
+    rng = np.random.default_rng(0)
+    for values_N in (every_N, halves_N, between_N, rng.normal(0, 5, 2**16).astype(np.float32)):
+        flow_T2HW = values_N[: len(values_N) // 256 * 256].reshape(-1, 2, 8, 16)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            expected_T2HW = flow_T2HW.astype(np.float16)
+        found_T2HW = to_half(np.ascontiguousarray(flow_T2HW))
+        assert found_T2HW.dtype == np.float16
+        number = np.isfinite(expected_T2HW)
+        np.testing.assert_array_equal(found_T2HW[number].view(np.uint16), expected_T2HW[number].view(np.uint16))
+        np.testing.assert_array_equal(np.isnan(found_T2HW), np.isnan(expected_T2HW))
+        np.testing.assert_array_equal(np.isposinf(found_T2HW), np.isposinf(expected_T2HW))
