@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Video
 from pipeline.datasets.captures import native_rate
+from pipeline.datasets.containers import check_whole
 from pipeline.datasets.cuts import count_kept, kept_frames, step_of, to_frame
 from pipeline.datasets.listing import where
 from pipeline.datasets.time_tables import Stretch
@@ -41,8 +42,21 @@ class RecordedFrames:
     def _recorded_T(self) -> NDArray[np.int64]:
         return kept_frames(self.video.cut if self.selected else None, self._rate, self.num_frames, where(self.video))
 
+    @cached_property
+    def _cut_off(self) -> bool:
+        """Whether the end of the recording is missing: its labels may reach further than it does."""
+        if self.video.is_folder or self.video.cut is None or not self.video.cut.damaged:
+            return False
+        try:
+            check_whole(self.video.files[0])
+        except DataError:
+            return True
+        return False
+
     def pick(self, values: Bools, path: Path) -> Bools:
         """Return those of the values, one per recorded frame along the first axis, that belong to frames which count."""
+        if self._cut_off and len(values) > self._recorded_T[-1]:
+            return values[self._recorded_T]
         cut = self.video.cut
         if cut is None or not self.selected:
             check_length(len(values), self.num_frames, self.recording, path)
@@ -52,7 +66,7 @@ class RecordedFrames:
 
     def pick_rows(self, row_R6: Rows, path: Path) -> Rows:
         """Return the true regions in frames that count, under the numbers that these have here."""
-        if not self.selected:
+        if not self.selected and not self._cut_off:
             check_frames(row_R6, self.num_frames, self.recording, path)
             return row_R6
         place_R = np.searchsorted(self._recorded_T, row_R6[:, 1])
@@ -65,7 +79,7 @@ class RecordedFrames:
     def mark(self, stretches: Sequence[Stretch], path: Path) -> Bools:
         """Return (num_frames,) bool, True inside the stretches of the recording."""
         found = [self._interval(stretch) for stretch in stretches]
-        if not self.selected:
+        if not self.selected and not self._cut_off:
             return mark_intervals(found, self.num_frames, self.recording, path)
         self._check_end(found, path)
         frame_T = np.zeros(self.num_frames, np.bool_)
@@ -86,7 +100,7 @@ class RecordedFrames:
     def _check_end(self, found: Sequence[tuple[int, int]], path: Path) -> None:
         """Refuse what begins behind the recording, as far as its end is known: that of its last part is."""
         cut = self.video.cut
-        if cut is None or cut.stop is not None or not found:
+        if cut is None or cut.stop is not None or not found or self._cut_off:
             return
         end = int(self._recorded_T[-1]) + step_of(cut, self._rate, where(self.video))
         if (last := max(start for start, _ in found)) >= end:

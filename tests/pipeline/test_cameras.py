@@ -141,6 +141,14 @@ def test_parts_are_counted_and_thinned_out_from_their_own_start(root: Path) -> N
     assert numbers(found.video) == shown(range(5, 100, 2))
 
 
+def test_folders_of_images_may_be_cut_by_frames(tmp_path: Path) -> None:
+    layouts.write_frames(tmp_path / "data" / "train" / "a", first=1, count=45)
+    (tmp_path / "data" / "left_out.csv").write_text("video,start,end\na,20,25\n")
+    found = records(FolderDataset(tmp_path / "data"))
+    assert numbers(found["train/a@1"].video) == list(range(20))
+    assert numbers(found["train/a@2"].video) == shown(range(25, 45))
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -214,6 +222,20 @@ def test_the_check_counts_the_usable_part_and_warns(root: Path) -> None:
     assert not [problem for problem in checked.problems if "cut off" in problem]
     assert [warning for warning in checked.warnings if "cut off" in warning and "what can be decoded is used" in warning]
     assert checked.splits[0].frames == usable + LONG
+
+
+def test_labels_may_reach_further_than_what_is_left_of_a_recording(root: Path) -> None:
+    cut_off(root / "test" / "yard" / "noon.avi")
+    left = records(FolderDataset(root, damaged=True))["test/yard/noon"].num_frames
+    (root / "labels.csv").write_text("video,start,end\nyard/noon,10,99\nyard/noon,95,100\n")
+    assert layouts.anomalous(labels(FolderDataset(root, damaged=True), "yard/noon")) == list(range(10, left))
+    (root / "labels.csv").unlink()
+    layouts.write_labels(root / "labels" / "gate" / "morning.npy", [], LONG)
+    layouts.write_labels(root / "labels" / "yard" / "noon.npy", range(10, LONG), LONG)
+    assert layouts.anomalous(labels(FolderDataset(root, damaged=True), "yard/noon")) == list(range(10, left))
+    layouts.write_labels(root / "labels" / "gate" / "morning.npy", [], LONG + 1)
+    with pytest.raises(DataError, match=r"expected labels of 100 frames .* found 101"):  # this one is whole
+        labels(FolderDataset(root, damaged=True), "gate/morning")
 
 
 def test_damage_that_is_refused_again_is_a_problem_again(root: Path) -> None:
