@@ -74,7 +74,7 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
         ),
         "ubnormal": Published(
             title="UBnormal",
-            splits={"train": Totals(videos=186), "test": Totals(videos=211)},
+            splits={"train": Totals(videos=186), "test": Totals(videos=211, frames=92_640, recalled=True)},
         ),
     }
 )
