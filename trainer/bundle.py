@@ -53,6 +53,9 @@ __all__ = ["Bundle", "BundleError", "BundleInfo", "Measurement", "Tap", "TapValu
 FORMAT = 1
 Normalise = Callable[[Tensor], Tensor]
 
+NO_TRACE = {"data", "data_gib", "loaders", "checkpoint_minutes", "checkpoint_steps", "tensorboard"}
+"""Settings of the training that leave no trace in its result, and so not here either."""
+
 
 class BundleError(ValueError):
     """A folder is no complete bundle of this version."""
@@ -82,7 +85,7 @@ class BundleInfo:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of bundle.json."""
         content = {name: value for name, value in asdict(self).items() if name != "settings"}
-        return {"format": FORMAT, "settings": self.settings.model_dump(mode="json"), **content}
+        return {"format": FORMAT, "settings": self.settings.model_dump(mode="json", exclude=NO_TRACE), **content}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
