@@ -1,11 +1,13 @@
 """The frames stage: what is stored, whatever is decoded ahead; and what its disk is said to be."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import disk
 from pipeline.config import Config, FramesSettings
 from pipeline.contract import DataError, VideoRecord
 from pipeline.datasets.folder import FolderDataset
@@ -70,3 +72,15 @@ def test_the_disk_that_is_told_beforehand_is_that_of_a_dry_run(tmp_path: Path, r
     words = ["frames", "--dry-run", "--set", f"dataset.root={tmp_path / 'data'}", "--set", f"run.cache={tmp_path / 'cache'}"]
     told = CliRunner().invoke(main, words).output
     assert f"({needed['frames']:,} bytes before compression)" in told
+
+
+def test_the_disk_that_the_docs_tell_is_that_of_the_settings_files(capsys: pytest.CaptureFixture[str]) -> None:
+    disk.main()
+    printed = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    docs = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    for name in ("ped1", "ped2", "avenue", "shanghaitech"):
+        frames, flows, masks, inpaint, normal, spatial, together = map(float, printed[name])
+        row = re.search(rf"^\| {name} \(.*\) \| (.*) \|$", docs, re.MULTILINE | re.IGNORECASE)
+        assert row, name
+        told = [float(cell) for cell in row[1].split(" | ")]
+        np.testing.assert_allclose(told, [frames, flows, masks, inpaint, normal + spatial, together], atol=0.06)
