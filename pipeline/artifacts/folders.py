@@ -5,6 +5,7 @@
 3. The receipt, with the checksum of every file, is written last. Without it the folder does not exist.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -24,19 +25,30 @@ from pipeline.files import PARTIAL
 _REMEDY = "run: stpa verify --repair"
 AT_ONCE = 8  # files copied to or from an object store
 
-_fetched: dict[str, tempfile.TemporaryDirectory[str]] = {}
+_fetched: dict[str, LocalPlace] = {}
 """Folders of object stores that this process has fetched; they go with it."""
 
 
 @contextmanager
 def new_folder(artifact: Artifact) -> Iterator[Path]:
-    """Return an empty folder to write into, which goes away with all that was not committed."""
-    beside = artifact.place.path if isinstance(artifact.place, LocalPlace) else None
-    folder = Path(tempfile.mkdtemp(dir=beside, prefix=PARTIAL))
+    """Return an empty folder to write into, which goes away with all that was not committed.
+
+    It lies in a folder called like the artifact, as it will in the end.
+    """
+    local = isinstance(artifact.place, LocalPlace)
+    above = artifact.place.path if isinstance(artifact.place, LocalPlace) else _scratch(artifact).path
+    folder = Path(tempfile.mkdtemp(dir=above, prefix=PARTIAL))
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder if local else above.parent, ignore_errors=True)
+
+
+def _scratch(artifact: Artifact) -> LocalPlace:
+    """Return a new folder on this machine that is called like the artifact."""
+    place = LocalPlace(Path(tempfile.mkdtemp(prefix="stpa-"))) / artifact.name
+    place.path.mkdir()
+    return place
 
 
 def commit_folder(artifact: Artifact, digest: str, folder: Path, receipt: Mapping[str, Any]) -> None:
@@ -90,9 +102,9 @@ def _fetch(artifact: Artifact, name: str, receipt: Mapping[str, Any]) -> LocalPl
     """Copy the files that a receipt lists, once for this process; what is not there or leads elsewhere is left out."""
     key = f"{artifact.place}/{name}"
     if key not in _fetched:
-        scratch = tempfile.TemporaryDirectory(prefix="stpa-")
         files = [file for file in receipt.get("files") or {} if is_inside(file)]
-        place = LocalPlace(Path(scratch.name)) / artifact.name
+        place = _scratch(artifact)
+        atexit.register(shutil.rmtree, place.root, ignore_errors=True)
 
         def copy(file: str) -> None:
             with suppress(FileNotFoundError):
@@ -101,5 +113,5 @@ def _fetch(artifact: Artifact, name: str, receipt: Mapping[str, Any]) -> LocalPl
         place.make(name)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(copy, files))
-        _fetched[key] = scratch
-    return LocalPlace(Path(_fetched[key].name)) / artifact.name
+        _fetched[key] = place
+    return _fetched[key]
