@@ -21,6 +21,7 @@ from tests.pipeline.orders import begun, check_whole, loaded, make, open_orders,
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
+MORTAL = ("--idle-timeout", "180s")  # nothing outlives tests that were killed
 
 
 def free_port() -> int:
@@ -37,7 +38,7 @@ class Cluster:
         self.address = f"tcp://127.0.0.1:{free_port()}"
         self.processes: list[subprocess.Popen[bytes]] = []
         port = self.address.rpartition(":")[2]
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", port)
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", port, *MORTAL)
         self._wait_for(lambda log: "Scheduler at" in log, "scheduler")
 
     def _start(self, role: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
@@ -62,7 +63,7 @@ class Cluster:
     def add_workers(self, count: int = 1, **environment: str) -> None:
         """Start a ``dask worker`` with so many processes, which a nanny replaces when they die, and wait for them."""
         before = self.log("worker").count("Registered to") if (self._folder / "worker.log").exists() else 0
-        arguments = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1", "--memory-limit", "0")
+        arguments = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1", "--memory-limit", "0", "--death-timeout", "60")
         self._start("worker", self.address, *arguments, "--local-directory", str(self._folder), **environment)
         self._wait_for(lambda log: log.count("Registered to") >= before + count, "worker")
 
