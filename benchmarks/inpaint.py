@@ -3,11 +3,12 @@
     python -m benchmarks.inpaint [--model ldm|sd-small|sd|FOLDER] [--size 128 160] [--frames 16] [--steps 10] [--batch 1 8]
                                  [--device auto] [--repeat 3] [--prompt "a person"] [--memory]
 
-ldm is the embedded model; sd has the sizes of Stable Diffusion 1.5 inpainting (needs 10 GB of memory, 3 GB of disk),
-sd-small a fifth of its channels and of its side a quarter, both with random weights; FOLDER is any pipeline. The obvious
-loop is one picture at a time with the library's defaults (single precision, the whole frame, the prompt read every time).
-For the LDM, of which no library has a pipeline, it is its own sampler called so. Steps, guidance and resolution are the
-same; `zoom` and `hole` are the ways that look at a window around the object only (a box of 1.5 % of the frame).
+ldm is the embedded model; sd has the sizes of Stable Diffusion 1.5 inpainting (needs 3 GB of disk and, for all ways
+together, some 20 GB of memory), sd-small a fifth of its channels and of its side a quarter, both with random weights; FOLDER
+is any pipeline. The obvious loop is one picture at a time with the library's defaults (single precision, the whole frame,
+the prompt read every time). For the LDM, of which no library has a pipeline, it is its own sampler called so. Steps,
+guidance and resolution are the same; `zoom` and `hole` are the ways that look at a window around the object only (a box of
+1.5 % of the frame).
 
 Each way is run once unmeasured, then all take turns; the least time counts. Processor time, of all threads, stands beside
 it: on a machine that does other work too it is the steadier of the two. "with files" is the whole stage, which reads stored
@@ -35,9 +36,10 @@ from benchmarks.inpaint_stage import SHARD_FRAMES, Images, StoredStage, boxes, m
 from benchmarks.machine import machine
 from pipeline.config import CLIP_FRAMES, InpaintSettings
 from pipeline.models.devices import describe_device, pick_device
-from pipeline.models.inpainting import open_inpainter
 from pipeline.models.inpainting_diffusers import PipelinePainter, native_size
-from pipeline.models.inpainting_ldm import EMBEDDED_NAME, LatentPainter
+from pipeline.models.inpainting_ldm import EMBEDDED_NAME, LatentPainter, precision
+from pipeline.models.inpainting_pipeline import pipeline_folder
+from pipeline.models.inpainting_windows import Painter, WindowInpainter
 from pipeline.models.ldm import load_ldm
 from pipeline.models.weights import EMBEDDED
 
@@ -186,6 +188,14 @@ def main() -> None:
     print_table(least, results, options.frames)
 
 
+def open_painter(settings: InpaintSettings) -> Painter:
+    """Return the model that the settings name, once for all ways of calling it."""
+    if settings.model != "embedded":
+        return PipelinePainter(pipeline_folder(settings), settings)
+    half: Any = precision(settings)
+    return LatentPainter(load_ldm(EMBEDDED / EMBEDDED_NAME, device=pick_device(settings.device), precision=half), settings)
+
+
 def make_ways(folder: Path, inpaint: dict[str, Any], options: argparse.Namespace, device: torch.device) -> dict[str, Way]:
     """Return the ways by name, the obvious loop first."""
     frames_THWC = moving_noise(options.frames, *options.size)
@@ -195,15 +205,14 @@ def make_ways(folder: Path, inpaint: dict[str, Any], options: argparse.Namespace
     is_ldm = options.model == "ldm"
     obvious = obvious_ldm(settings, device) if is_ldm else obvious_pipeline(Path(inpaint["model"]), settings, device)
     ways: dict[str, Way] = {"obvious loop": partial(obvious, frames_THWC)}
-    whole = {"fp32": {"precision": "fp32"}, "auto": {}}
-    for label, precision in whole.items():
-        for batch in options.batch:
-            changed = settings.model_copy(update={"view": "frame", "batch_size": batch, **precision})
-            ways[f"frame, {batch} at once, {label}"] = partial(open_inpainter(changed), frames_THWC, masks_THW, seeds)
-    for view in ("hole", "zoom") if is_ldm else ("zoom",):
-        changed = settings.model_copy(update={"view": view})
-        inpainter = open_inpainter(changed)
-        ways[f"{view}, {changed.batch_size} at once, auto"] = partial(inpainter, frames_THWC, masks_THW, seeds)
+    for label, wanted in {"fp32": {"precision": "fp32"}, "auto": {}}.items():
+        painter = open_painter(settings.model_copy(update=wanted))
+        windows = [("frame", batch) for batch in options.batch]
+        if label == "auto":
+            windows += [(view, max(options.batch)) for view in (("hole", "zoom") if is_ldm else ("zoom",))]
+        for view, batch in windows:
+            inpainter = WindowInpainter(painter, settings.model_copy(update={"view": view, "batch_size": batch}))
+            ways[f"{view}, {batch} at once, {label}"] = partial(inpainter, frames_THWC, masks_THW, seeds)
     write_video(folder, frames_THWC)
     for view in ("frame", "hole") if is_ldm else ("frame", "zoom"):
         ways[f"{view}, {max(options.batch)} at once, with files"] = StoredStage(
