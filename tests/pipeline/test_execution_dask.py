@@ -63,8 +63,9 @@ class Cluster:
     def add_workers(self, count: int = 1, **environment: str) -> None:
         """Start a ``dask worker`` with so many processes, which a nanny replaces when they die, and wait for them."""
         before = self.log("worker").count("Registered to") if (self._folder / "worker.log").exists() else 0
-        arguments = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1", "--memory-limit", "0", "--death-timeout", "60")
-        self._start("worker", self.address, *arguments, "--local-directory", str(self._folder), **environment)
+        arguments = ("--nworkers", str(count), "--nthreads", "1", "--host", "127.0.0.1", "--memory-limit", "0")
+        mortal = ("--death-timeout", "60", "--local-directory", str(self._folder))
+        self._start("worker", self.address, *arguments, *mortal, **environment)
         self._wait_for(lambda log: log.count("Registered to") >= before + count, "worker")
 
     def close(self) -> None:
