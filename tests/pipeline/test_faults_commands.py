@@ -58,7 +58,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     ):
         pytest.skip("needs the right to mount a small tmpfs")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a process keeps its lock files open
 
 
 def test_a_read_only_store_is_read_and_verified_and_what_cannot_be_written_is_named(disk: Path) -> None:
