@@ -2,13 +2,14 @@
 
     python -m benchmarks.memory [--stages frames flows ...] [--frames 1100] [--heavy-frames 160] [--times 10] [--size 64 96]
 
-Makes two datasets of one training and two test videos each, those of the second ten times as long, and runs ``stpa STAGE``
-on either in a process of its own, one worker. The peak is the highest resident memory of that process (VmHWM). What a stage
+Makes two datasets of a training and a test video each, those of the second ten times as long, and runs ``stpa STAGE`` on
+either in a process of its own, one worker. The peak is the highest resident memory of that process (VmHWM). What a stage
 needs upstream is made before and not measured.
 
 Small frames, so that it takes minutes. 1100 frames are more than any stage says to hold at once (masks: blocks of 1024). For
-inpainting by the LDM videos are shorter (``--heavy-frames``, one step); what train and eval need of it is made by OpenCV.
-Train reads its clips from the cache (``train.data = stream``): in memory, the default where it fits, it holds all videos.
+inpaint (one step of the LDM) and features videos are shorter (``--heavy-frames``); train and eval have long ones, inpainted
+by OpenCV, with features of noise from a file. Train reads its clips from the cache (``train.data = stream``): in memory, the
+default where it fits, it holds all videos.
 """
 
 import argparse
@@ -20,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from pipeline.config import SyntheticSettings
 from pipeline.synthetic import render_video
 
-LIGHT = ("frames", "flows", "masks", "features", "train", "eval")
-STAGES = (*LIGHT[:3], "inpaint", *LIGHT[3:])
+STAGES = ("frames", "flows", "masks", "inpaint", "features", "train", "eval")
+HEAVY = ("inpaint", "features")
 FLAT = 1.10
 RENDERED = 96  # frames; longer videos show them forwards and backwards
 CHILD = """
@@ -42,13 +45,16 @@ finally:
 
 
 def write_videos(folder: Path, frames: int, size: tuple[int, int]) -> None:
-    """Render a street and write it as one training and two test videos."""
-    settings = SyntheticSettings(train_videos=1, test_videos=2, frames=RENDERED, height=size[0], width=size[1])
-    for split, index in (("train", 0), ("test", 0), ("test", 1)):
-        video = render_video(settings, split, index)
-        path = folder / "data" / split / f"{index}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, video.frames_THWC, frames)
+    """Render a street and write it as a training and a test video; and features of noise."""
+    settings = SyntheticSettings(train_videos=1, test_videos=1, frames=RENDERED, height=size[0], width=size[1])
+    with h5py.File(folder / "noise.h5", "w") as file:
+        for split in ("train", "test"):
+            path = folder / "data" / split / "0.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, render_video(settings, split, 0).frames_THWC, frames)
+            feature_TD = np.random.default_rng(0).normal(size=(frames, 8)).astype(np.float16)
+            file[f"features-normal/{split}-0/normal"] = feature_TD
+            file[f"features/{split}-0/spatial_pa"] = feature_TD
 
 
 def _write(path: Path, frames_THWC: NDArray[Any], count: int) -> None:
@@ -65,7 +71,7 @@ def settings(folder: Path, size: tuple[int, int], *, quick: bool) -> list[str]:
     height, width = size
     values = [f"frames.height={height}", f"frames.width={width}", "run.workers=1", "train.data=stream", "train.epochs=0.02"]
     values += [f"dataset.root='{folder}/data'", f"run.cache='{folder}/cache'", "train.width=0.25", "train.reduce=2"]
-    values += ["inpaint.model=opencv-telea"] if quick else ["inpaint.steps=1"]
+    values += ["inpaint.model=opencv-telea", f"features.file='{folder}/noise.h5'"] if quick else ["inpaint.steps=1"]
     return [word for value in values for word in ("--set", value)]
 
 
@@ -113,7 +119,7 @@ def main() -> None:
         lengths = {True: arguments.frames, False: arguments.heavy_frames}
         pairs: dict[bool, tuple[Project, Project]] = {}
         for stage in arguments.stages:
-            quick = stage in LIGHT
+            quick = stage not in HEAVY
             if quick not in pairs:
                 both = [(lengths[quick] * times, Path(place, f"{quick}-{times}")) for times in (1, arguments.times)]
                 short, long = (Project(folder, frames, size, quick=quick) for frames, folder in both)
