@@ -5,9 +5,9 @@
 
 The obvious loop is one frame at a time, in single precision, with every answer kept and chosen from afterwards. Weights are
 random (seed 0): next to nothing is found, so that networks are measured up to the boxes, not the masks inside of them.
-"with files" is the whole stage, which reads stored frames, follows what is found and writes shards; its overhead is what it
-spends outside of the model's calls. mixed differs from fp32 on a GPU only. Each way is run once unmeasured, then all take
-turns; the least time counts. On two cores a frame at a short side of 800 takes seconds: try --short-side 128 first.
+"with files" is the whole stage, once, which reads stored frames, follows what is found and writes shards; its overhead is
+what it spends outside of the model's calls. mixed differs from fp32 on a GPU only. Each way is run once unmeasured, then all
+take turns; the least time counts. On two cores a frame at a short side of 800 takes seconds: try --short-side 128 first.
 """
 
 import argparse
@@ -73,7 +73,6 @@ def print_speeds(model: MaskRCNN, weights: Path, folder: Path, options: argparse
         sizes = [f"frames.height={options.size[0]}", f"frames.width={options.size[1]}"]
         label = f"stpa masks, {max(options.batch)} at once, {precision}, with files"
         stages[label] = StoredStage(folder, [FramesStage, MasksStage], [*told, *sizes])
-    ways |= stages
     seconds_W2, _ = least_seconds(list(ways.values()), options.repeat)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     print(
@@ -86,6 +85,7 @@ def print_speeds(model: MaskRCNN, weights: Path, folder: Path, options: argparse
         speed, each = options.frames / taken_2[0], taken_2[1] / options.frames
         print(f"{label:42} {speed:8.2f} {clock:6.2f} {each:18.4f} {processor:6.2f}")
     for label, stage in stages.items():
+        stage.reopen()
         print_overhead(stage, MaskRCNN, ["forward"], device, label)
 
 

@@ -67,6 +67,10 @@ class StoredStage:
         self._artifact.prepare(self._record, stage.arrays(self._record))
         self._worker = stage.worker()
 
+    def reopen(self) -> None:
+        """Load the model anew: a worker that keeps what it found would find it at no cost the next time."""
+        self._worker = self._stage.worker()
+
     def shards(self) -> Iterator[dict[str, Array]]:
         """Make and write one shard after the other; yield the arrays of each."""
         for shard in self._artifact.shards(self._record, self._stage.length(self._record)):
