@@ -25,7 +25,7 @@ from torch import Tensor
 
 from pipeline.config import CLIP_FRAMES
 from trainer.autoencoder import Autoencoder, make_autoencoder
-from trainer.dense import dense_errors
+from trainer.dense import Phases, dense_errors
 from trainer.devices import usable_precision
 from trainer.indicators import TAPS, video_windows, window_errors
 from trainer.normalise import normalise_frames
@@ -98,7 +98,7 @@ def main() -> None:
         windows = video_windows(part_THWC.to(device), arguments.batch, slice(CLIP_FRAMES - 1, None))
         return window_errors(ours, map(normalise_frames, windows), precision)["centre"].frame_mse_N
 
-    def dense(part_THWC: Tensor, phases: int) -> Tensor:
+    def dense(part_THWC: Tensor, phases: Phases) -> Tensor:
         wanted = slice(CENTRE, CENTRE + len(part_THWC) - CLIP_FRAMES + 1)
         sequence = part_THWC.to(device)
         return dense_errors(ours, sequence, normalise_frames, precision, phases=phases, wanted=wanted).frame_mse_N

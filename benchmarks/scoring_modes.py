@@ -32,9 +32,11 @@ MODES: dict[str, dict[str, Any]] = {
     "dense-2": {"mode": "dense", "phases": 2},
     "dense-4": {"mode": "dense", "phases": 4},
     "dense-8": {"mode": "dense", "phases": 8},
+    "dense-centre": {"mode": "dense", "phases": "centre"},
 }
 
 
+DEFAULT = ["exact", "exact-fp32", "dense", "dense-2", "dense-8", "dense-centre"]
 Aucs = dict[str, dict[str, float]]
 
 
@@ -58,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=Path("configs/demo.toml"))
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=["exact", "exact-fp32", "dense", "dense-2", "dense-8"])
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=DEFAULT)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     session = open_session(arguments.config, arguments.set, tuple(load(place) for place in STAGES))

@@ -368,8 +368,9 @@ class EvalSettings(Section):
     mode: Literal["exact", "dense"] = "exact"
     """exact: every frame by its own window of 16, as the protocols say. dense: by long windows, many times faster; frames to
     come have a part in every score, so that nothing is causal, and numbers differ a little (docs/results.md)."""
-    phases: Literal[1, 2, 4, 8] = 1
-    """Of dense: over how many phases of the network's strides errors are averaged; as many times the time."""
+    phases: Literal[1, 2, 4, 8, "centre"] = 1
+    """Of dense: over how many phases of the network's strides errors are averaged; as many times the time. centre: eight
+    too, of which each frame takes the one that it has in the middle of a window of 16."""
     precision: Literal["as-trained", "bf16", "fp32"] = "as-trained"
     """Of the autoencoders: that of train.precision, or another one."""
     indicators: Annotated[tuple[Indicator, ...], Field(min_length=1)] | None = None

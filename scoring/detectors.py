@@ -14,6 +14,7 @@ from scoring.protocols import TapName
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
+    from trainer.dense import Phases
     from trainer.indicators import Measurement
 
 MAP_PEAK = "map_peak"  # trainer.threshold.MAP_PEAK, which needs torch
@@ -54,7 +55,7 @@ def _without_others(bundle: "Bundle", names: Sequence[str]) -> "Bundle":
 class Dense:
     """Scores every frame by long windows (:mod:`trainer.dense`), against the centre of windows of 16 in training."""
 
-    def __init__(self, bundle: "Bundle", phases: int) -> None:
+    def __init__(self, bundle: "Bundle", phases: "Phases") -> None:
         self._bundle = bundle
         self._phases = phases
 

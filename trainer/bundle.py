@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from pipeline.config import CLIP_FRAMES, TrainSettings
 from pipeline.contract import Array, DataError
 from trainer.autoencoder import Autoencoder, to_device
 from trainer.calibration import Calibration, Network, Pooled, pool
-from trainer.dense import dense_errors
+from trainer.dense import Phases, dense_errors
 from trainer.devices import Precision, usable_precision
 from trainer.discriminator import Discriminator
 from trainer.indicators import (
@@ -127,7 +127,7 @@ class Bundle:
         feature_TD: Array | None = None,
         *,
         batch_size: int = 8,
-        phases: int = 0,
+        phases: Phases | Literal[0] = 0,
         wanted: slice = slice(None),
     ) -> Measurement:
         """Measure every indicator on one video, at both taps.
@@ -138,7 +138,7 @@ class Bundle:
         flow_T2HW : (T-1, 2, H, W) floating point, pixels per frame; ``flow[i]`` from frame i to i+1.
         feature_TD : (T, D) floating point; may be None for a bundle without discriminator.
         batch_size : windows at once.
-        phases : 0 = every frame by its own window of 16; 1, 2, 4, 8 = by long windows (:mod:`trainer.dense`), whose errors
+        phases : 0 = every frame by its own window of 16; others = by long windows (:mod:`trainer.dense`), whose errors
             are those of no tap, so that both get the same, set against what tap ``centre`` shows in training.
         wanted : which frames are to have values; the others only give windows context.
 
@@ -202,7 +202,7 @@ class Bundle:
         return self.windows.get(tap, name)
 
     def _pooled(
-        self, name: Network, stored: Array, batch_size: int, phases: int, wanted: slice
+        self, name: Network, stored: Array, batch_size: int, phases: Phases | Literal[0], wanted: slice
     ) -> dict[Tap, Pooled]:
         """Return the values and maps of one network at the frames that each tap scores."""
         network = self.spatial if name == "spatial" else self.temporal

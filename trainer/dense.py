@@ -6,11 +6,12 @@ field slides by itself. Two things are not as in a window of 16, so that numbers
 * frames around a frame are seen as far as the receptive field reaches, where the window of 16 ends in zeros; so what comes
   after a frame has a part in its score, whatever the protocol;
 * the strides in time, 8 in all, have a phase: frame 8 of a window of 16 always lies at phase 0, those of a long window at
-  every phase in turn. Several phases, evenly spaced, can be averaged.
+  every phase in turn. Several phases, evenly spaced, can be averaged; or each frame is scored by the one run of eight in
+  which it lies at phase 0.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,8 @@ from torch import Tensor
 
 from trainer.devices import Precision, autocast
 from trainer.indicators import MAP_STRIDE, Errors
+
+Phases = Literal[1, 2, 4, 8, "centre"]
 
 STRIDE = 8
 """Frames per element of the code: the product of the strides in time."""
@@ -40,7 +43,7 @@ def dense_errors(
     normalise: Callable[[Tensor], Tensor],
     precision: Precision,
     *,
-    phases: int = 1,
+    phases: Phases = 1,
     reduce: int = 1,
     wanted: slice = slice(None),
 ) -> Errors:
@@ -50,36 +53,57 @@ def dense_errors(
     ----------
     sequence_THWC : (T, H, W, C) frames or flow in stored units; beyond its ends the first and the last are repeated.
     normalise : maps parts of it to -1..1, float32.
-    phases : over how many phases the mean is taken, 1, 2, 4 or 8; the time it takes grows with it.
+    phases : over how many phases the mean is taken; the time it takes grows with it. ``centre`` = eight phases too, but of
+        each frame only the one that is that of frame 8 of a window of 16.
     reduce : how many stored pixels each side of theirs stands for, so that a cell of the maps stays one of 4 x 4.
     """
     start, stop, _ = wanted.indices(len(sequence_THWC))
     mse, cells = [], []
     with torch.inference_mode():
         for first in range(start, stop, SCORED):
-            error_THW = sum(_phases(network, sequence_THWC, normalise, precision, first, min(first + SCORED, stop), phases))
-            assert isinstance(error_THW, Tensor)
-            mse.append(error_THW.mean((1, 2)).cpu() / phases)
-            cells.append(F.avg_pool2d(error_THW[:, None], MAP_STRIDE // reduce)[:, 0].cpu() / phases)
+            stop_here = min(first + SCORED, stop)
+            error_THW = _joined(network, sequence_THWC, normalise, precision, first, stop_here, phases)
+            mse.append(error_THW.mean((1, 2)).cpu())
+            cells.append(F.avg_pool2d(error_THW[:, None], MAP_STRIDE // reduce)[:, 0].cpu())
     return Errors(frame_mse_N=torch.cat(mse), map_Nhw=torch.cat(cells))
 
 
-def _phases(
+def _joined(
     network: SlidingReconstructor,
     sequence_THWC: Tensor,
     normalise: Callable[[Tensor], Tensor],
     precision: Precision,
     first: int,
     stop: int,
-    phases: int,
-) -> Iterator[Tensor]:
-    """Yield the squared errors (stop - first, H, W) of frames ``first`` to ``stop``, mean over channels, phase by phase."""
-    for shift in range(0, STRIDE, STRIDE // phases):
-        before = CONTEXT + shift
-        length = -(-(before + stop - first + CONTEXT) // STRIDE) * STRIDE
-        index_T = torch.arange(first - before, first - before + length).clamp_(0, len(sequence_THWC) - 1)
-        clip_1CTHW = normalise(sequence_THWC[index_T.to(sequence_THWC.device)]).permute(3, 0, 1, 2)[None]
-        with autocast(precision, clip_1CTHW.device):
-            reconstruction_1CTHW = network(clip_1CTHW)
-        shown = slice(before, before + stop - first)
-        yield (reconstruction_1CTHW[0, :, shown].float() - clip_1CTHW[0, :, shown]).square_().mean(0)
+    phases: Phases,
+) -> Tensor:
+    """Return the squared errors of frames ``first`` to ``stop``, (stop - first, H, W), of all phases together."""
+    runs = STRIDE if phases == "centre" else phases
+    offset_T = torch.arange(stop - first)
+    parts = []
+    for shift in range(0, STRIDE, STRIDE // runs):
+        error_THW = _shifted(network, sequence_THWC, normalise, precision, first, stop, shift)
+        at_zero_T = (CONTEXT + shift + offset_T) % STRIDE == 0
+        weight_T = at_zero_T if phases == "centre" else torch.full((stop - first,), 1 / runs)
+        parts.append(error_THW * weight_T.to(error_THW)[:, None, None])
+    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+
+
+def _shifted(
+    network: SlidingReconstructor,
+    sequence_THWC: Tensor,
+    normalise: Callable[[Tensor], Tensor],
+    precision: Precision,
+    first: int,
+    stop: int,
+    shift: int,
+) -> Tensor:
+    """Return the squared errors of a window that begins ``shift`` frames before the context, mean over channels."""
+    before = CONTEXT + shift
+    length = -(-(before + stop - first + CONTEXT) // STRIDE) * STRIDE
+    index_T = torch.arange(first - before, first - before + length).clamp_(0, len(sequence_THWC) - 1)
+    clip_1CTHW = normalise(sequence_THWC[index_T.to(sequence_THWC.device)]).permute(3, 0, 1, 2)[None]
+    with autocast(precision, clip_1CTHW.device):
+        reconstruction_1CTHW = network(clip_1CTHW)
+    shown = slice(before, before + stop - first)
+    return (reconstruction_1CTHW[0, :, shown].float() - clip_1CTHW[0, :, shown]).square_().mean(0)

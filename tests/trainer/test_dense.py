@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainer.autoencoder import make_autoencoder
 from trainer.bundle import Bundle
-from trainer.dense import CONTEXT, SCORED, dense_errors
+from trainer.dense import CONTEXT, SCORED, STRIDE, Phases, dense_errors
 from trainer.indicators import MAP_STRIDE, TAPS, scored_frames
 from trainer.normalise import normalise_frames
 
@@ -29,8 +29,8 @@ def numbered(frames: int) -> Tensor:
 
 
 @pytest.mark.parametrize("frames", [16, 130, 300])
-@pytest.mark.parametrize("phases", [1, 2, 8])
-def test_each_frame_gets_its_own_error(frames: int, phases: int) -> None:
+@pytest.mark.parametrize("phases", [1, 2, 8, "centre"])
+def test_each_frame_gets_its_own_error(frames: int, phases: Phases) -> None:
     errors = dense_errors(silent, numbered(frames), same, "fp32", phases=phases)
     np.testing.assert_allclose(errors.frame_mse_N.sqrt().numpy(), np.arange(frames), rtol=1e-6)
     assert errors.map_Nhw.shape == (frames, 8 // MAP_STRIDE, 12 // MAP_STRIDE)
@@ -47,6 +47,18 @@ def test_windows_are_multiples_of_eight_long_with_context_and_never_much_longer_
     assert all(length % 8 == 0 for length in lengths)
     assert max(lengths) <= SCORED + 2 * CONTEXT + 8
     assert len(lengths) == 4 * 3
+
+
+def test_with_centre_every_frame_is_scored_at_the_phase_of_frame_8() -> None:
+    def phase(clip_BCTHW: Tensor) -> Tensor:
+        """Return what differs from the clip by the phase of each frame."""
+        phase_T = (torch.arange(clip_BCTHW.shape[2]) % STRIDE).float()
+        return clip_BCTHW + phase_T.view(1, 1, -1, 1, 1)
+
+    assert dense_errors(phase, numbered(300), same, "fp32", phases="centre").frame_mse_N.max() == 0
+    assert len(dense_errors(phase, numbered(300), same, "fp32", phases=1).frame_mse_N.unique()) == STRIDE
+    mean = dense_errors(phase, numbered(300), same, "fp32", phases=8).frame_mse_N
+    torch.testing.assert_close(mean, torch.full((300,), float(np.mean(np.arange(8) ** 2))))
 
 
 def test_the_error_is_that_of_the_network_run_over_frames_and_context() -> None:
