@@ -1,6 +1,6 @@
 """Speed of scoring against a loop over windows: one autoencoder with random weights, 16 x 256 x 256, full width.
 
-    python benchmarks/scoring.py [--size 256 256] [--width 1.0] [--frames 256] [--loop 12] [--exact 64] [--device cpu]
+    python benchmarks/scoring_speed.py [--size 256 256] [--width 1.0] [--frames 256] [--loop 12] [--exact 64] [--device cpu]
 
 * loop: what the published programs do. Every frame has a window of 16 of its own, which goes through the network alone, in
   fp32 and torch's usual memory order; the error of frame 8 is kept.
