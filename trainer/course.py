@@ -16,7 +16,7 @@ from trainer.batches import Batch, Signal
 from trainer.boards import Board
 from trainer.checkpoints import Checkpoint, Keeper
 from trainer.clips import TrainingData
-from trainer.devices import autocast, usable_precision
+from trainer.devices import autocast, keep_freed_memory, usable_precision
 from trainer.processes import Processes
 from trainer.schedule import learning_rate, num_steps
 from trainer.seeds import Seed
@@ -74,6 +74,8 @@ class Course:
         self.signal, self.data, self.settings, self.device, self.around = signal, data, settings, device, around
         self._report = report
         self.steps = num_steps(settings, len(data.start_C))
+        if device.type == "cpu":
+            keep_freed_memory()
         self.network = make_autoencoder(
             channels=signal.sequence_NHWC.shape[-1],
             width=settings.width,

@@ -2,7 +2,10 @@
 
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +86,29 @@ def test_a_pseudo_anomaly_with_a_negative_sign_is_pushed_away_and_normal_clips_a
     reconstruction_BCTHW = batch.target_BCTHW + error_B.sqrt()[:, None, None, None, None]
     expected = torch.where(changed_B, -error_B, error_B).mean()
     torch.testing.assert_close(batch.loss(reconstruction_BCTHW), expected, rtol=1e-5, atol=0)
+
+
+PAGES = """
+import resource, torch
+from trainer.devices import keep_freed_memory
+kept = keep_freed_memory() if {keep} else False
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(25_000_000)  # 100 MB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(kept, [faults() for _ in range(6)][-1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux")
+def test_memory_that_a_step_leaves_is_there_for_the_next_one() -> None:
+    found = {}
+    for keep in (True, False):
+        program, root = PAGES.format(keep=keep), Path(__file__).parents[2]
+        done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+        kept, faults = done.stdout.split()
+        found[kept] = int(faults)
+    assert found["True"] < 100 < found["False"]
 
 
 def test_progress_counts_clips_up_to_all_of_them() -> None:
