@@ -171,12 +171,6 @@ def test_gc_removes_from_a_store_what_was_not_written_to_for_a_day(cache: Place,
 # ---- on the server alone
 
 
-def test_several_processes_write_to_a_server_at_once(s3: Place) -> None:
-    run("frames", *settings(), "--workers", "2")
-    assert verify() == []
-    assert states()["frames"] == "fresh"
-
-
 def test_two_commands_at_once_do_no_harm(s3: Place, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stpa", "frames", "--config", "s.toml"]
     environment = {**os.environ, "PYTHONPATH": str(Path(stpa.__file__).parent), "OMP_NUM_THREADS": "1"}

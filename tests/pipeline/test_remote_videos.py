@@ -102,16 +102,17 @@ def test_a_video_that_is_added_replaced_or_removed_is_noticed(url: str, fetches:
     assert [record.id for record in space(f"dataset.root='{url}'", "run.cache='far'").records] == ["b", "c"]
 
 
-def test_several_processes_read_from_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_read_from_a_server_and_write_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_s3(monkeypatch)
     monkeypatch.setenv("STPA_SCRATCH", str(tmp_path / "scratch"))
     make_project(tmp_path)
     work_in(tmp_path, monkeypatch)
     bucket = new_bucket()
-    upload(tmp_path / "data", bucket)
+    upload(tmp_path / "data", f"{bucket}/data")
     shutil.rmtree(tmp_path / "data")
-    where = settings(f"dataset.root='{bucket}'", f"run.cache='{bucket}/cache'")
+    where = settings(f"dataset.root='{bucket}/data'", f"run.cache='{bucket}/cache'")
     run("frames", *where, "--workers", "2")
+    assert "no findings" in run("verify", *where).stdout
     assert "nothing to do" in run("frames", *where).stderr
 
 
