@@ -133,8 +133,8 @@ class FlowsSettings(Section):
     updates: Annotated[int, Field(ge=1, le=1000)] = 12
     """How often RAFT refines its flow."""
     precision: Literal["mixed", "fp32", "bf16"] = "mixed"
-    """Of RAFT: mixed = on a GPU half precision in its networks, as published; bf16 = that half everywhere, faster on processors
-    that know it and less exact. Correlations and flow stay fp32."""
+    """Of RAFT: mixed = on a GPU half precision in its networks, as published; bf16 = that half everywhere, faster on
+    processors that know it and less exact. Correlations and flow stay fp32."""
     batch_size: int = operational(8, "pairs of frames seen by RAFT at once", ge=1)
     device: str = operational("auto", "of RAFT: auto, cpu, cuda, cuda:1 ...")
 
