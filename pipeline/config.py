@@ -73,7 +73,7 @@ class DatasetSettings(Section):
     kind: str = "folder"
     """The layout on disk: ucsd, avenue, shanghaitech, ubnormal, frames, folder or synthetic (see docs/datasets.md)."""
     root: Location = Path("data")
-    """Folder of the dataset, relative to the working directory; or a URL such as s3://bucket/videos, see docs/datasets.md."""
+    """Folder of the dataset, relative to the working directory; or a URL such as s3://bucket/videos (docs/datasets.md)."""
     part: Literal["ped1", "ped2"] = "ped2"
     """Which half of the UCSD dataset; read by the ucsd layout only."""
     labels: Annotated[Literal["3712", "3867"] | None, BeforeValidator(lambda name: str(name) if name else None)] = None
