@@ -32,9 +32,9 @@ def _head(bundle: Bundle, records: Sequence[VideoRecord], config: Config) -> str
     size = f"{bundle.info.height} x {bundle.info.width}"
     return f"""# {config.dataset.name}: a model of normal video
 
-Two 3D-convolutional autoencoders (frames and optical flow, {size} pixels){_also(bundle)}, after arXiv 2311.16514, trained by
-`stpa` on {len(records)} videos that show only normal behaviour. It says frame by frame and region by region how abnormal new
-video of the same camera is.
+Two 3D-convolutional autoencoders (frames and optical flow, {size} pixels){_also(bundle)},
+after arXiv 2311.16514, trained by `stpa` on {len(records)} videos that show only normal behaviour.
+It says frame by frame and region by region how abnormal new video of the same camera is.
 """
 
 
