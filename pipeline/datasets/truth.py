@@ -14,6 +14,8 @@ from pipeline.datasets.remote import fetch
 
 Bools = NDArray[np.bool_]
 
+MOST_LABEL_BYTES = 1 << 30  # a long video has a few megabytes of labels
+
 
 def load_npy(path: Path) -> NDArray[Any]:
     """Read the array of a .npy file.
@@ -24,8 +26,7 @@ def load_npy(path: Path) -> NDArray[Any]:
         The file is missing, damaged, or holds a pickle, which could run code and is therefore never loaded.
     """
     try:
-        with fetch(path).open("rb") as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        return np.array(np.lib.format.open_memmap(fetch(path), mode="r"))  # a copy; refuses more than there is, and objects
     except (OSError, EOFError, ValueError) as error:
         raise _not_an_array(path, error) from error
 
@@ -35,10 +36,13 @@ def load_npz(path: Path, *keys: str) -> tuple[NDArray[Any], ...]:
     try:
         # Given a path, NumPy may leave the file open.
         with fetch(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            size = sum(entry.file_size for entry in archive.zip.infolist())  # of which no more than this is unpacked
+            if size > MOST_LABEL_BYTES:
+                raise ValueError(f"{size:,} bytes when unpacked, more than any labels have")
             return tuple(np.asarray(archive[key]) for key in keys)
     except KeyError as error:
         raise DataError(f"{path}: expected the arrays {', '.join(keys)}, found: {error.args[0]}") from error
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
         raise _not_an_array(path, error) from error
 
 

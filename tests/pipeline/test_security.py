@@ -1,8 +1,10 @@
 """What comes from elsewhere runs no code, fills no memory and leaves the cache by no name; what is left holds no secret."""
 
 import ast
+import io
 import json
 import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import stpa
 from pipeline.artifacts.bounded import MOST_BYTES, BoundedZstd, read_whole, unpacked_size
 from pipeline.artifacts.place import LocalPlace, open_place
 from pipeline.config import ConfigError, load_config, redact
+from pipeline.contract import DataError
+from pipeline.datasets.truth import MOST_LABEL_BYTES, load_npy, load_npz
 from pipeline.execution.inputs import StoredInputs
 from tests.pipeline.s3_server import SECRET, new_bucket, use_s3
 from tests.pipeline.upkeep import make_project, run, settings, space, verify, work_in
@@ -120,7 +124,8 @@ def test_metadata_that_declare_another_array_are_refused_before_anything_is_unpa
     made: Path, changes: dict[str, Any]
 ) -> None:
     edit(made, **changes)
-    with Peak() as peak, pytest.raises(OSError, match=r"cannot be read \(ValueError: .*(expected metadata with|divisible|endian)"):
+    refused = r"cannot be read \(ValueError: .*(expected metadata with|divisible|endian)"
+    with Peak() as peak, pytest.raises(OSError, match=refused):
         read()
     assert peak.bytes < 50e6
     with Peak() as peak:
@@ -187,6 +192,35 @@ def test_an_array_that_nothing_declares_is_refused_by_its_size(tmp_path: Path) -
         with Peak() as peak, pytest.raises(ValueError, match="at most 4,294,967,296 bytes"):
             read_whole(array)
         assert peak.bytes < 1e6
+
+
+def npy_head(elements: int) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (elements,)})
+    return file.getvalue()
+
+
+def test_labels_never_unpack_to_more_than_labels_have(tmp_path: Path) -> None:
+    zeros = MOST_LABEL_BYTES + 1
+    (tmp_path / "a.npy").write_bytes(npy_head(HUGE) + b"x" * 100)
+    with zipfile.ZipFile(tmp_path / "claims.npz", "w") as archive:
+        archive.writestr("x.npy", npy_head(HUGE) + b"x" * 100)
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("x.npy", "w") as file,
+    ):
+        file.write(npy_head(zeros))
+        for _ in range(-(-zeros // 2**24)):
+            file.write(bytes(2**24))
+    assert (tmp_path / "bomb.npz").stat().st_size < 10e6
+    with Peak() as peak:
+        with pytest.raises(DataError, match="bytes when unpacked, more than any labels have"):
+            load_npz(tmp_path / "bomb.npz", "x")
+        with pytest.raises(DataError, match="expected NumPy data"):
+            load_npy(tmp_path / "a.npy")
+    assert peak.bytes < 5e6
+    with pytest.raises(DataError, match="expected NumPy data"):  # memory that nobody writes to is asked for, or refused
+        load_npz(tmp_path / "claims.npz", "x")
 
 
 # ---- no secret is left behind
