@@ -3,20 +3,23 @@
     python -m benchmarks.engine [--videos 4] [--frames 384] [--size 256 256] [--rounds 3] [--workers 2]
 
 * the loop: ``cv2.calcOpticalFlowFarneback`` over grey frames in memory, one process and one thread, nothing kept
+* as many such loops at once as there are workers: what the machine's cores have to give (threads of one core share it)
 * the stage, with one worker and with ``--workers``: reads stored frames, computes, packs, writes, flushes and receipts
 
-The three take turns, ``--rounds`` times; medians are printed. Of the stage both rates are given: of the whole run, in which
+They take turns, ``--rounds`` times; medians are printed. Of the stage both rates are given: of the whole run, in which
 workers start and import (a second or two, once per command), and from the first shard that was ready to the last. Beside
 them processor time per pair, of all processes and threads, start-up included: on a busy machine the steadier measure. Then
 ``stpa flows`` over 437 complete videos of 300,000 frames in all, as ``benchmarks/plan_status.py`` fakes them.
 """
 
 import argparse
+import multiprocessing
 import os
 import resource
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,6 +84,13 @@ def run_loop(grey_THW: NDArray[np.uint8]) -> tuple[float, float]:
     return pairs / (time.perf_counter() - start), (processor_seconds() - used) / pairs
 
 
+def run_loops(grey_THW: NDArray[np.uint8], processes: int) -> float:
+    """Return pairs per second of so many loops at once, each in a process of its own."""
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        list(pool.map(run_loop, [grey_THW[:3]] * processes))  # all are there now
+        return sum(rate for rate, _ in pool.map(run_loop, [grey_THW] * processes))
+
+
 def run_stage(workspace: Workspace) -> tuple[float, float, float]:
     """Make all flow anew; return pairs per second, in all and from first to last shard, and processor seconds per pair."""
     forget(workspace, "flows", workspace.records)
@@ -99,6 +109,7 @@ def print_overhead(arguments: argparse.Namespace) -> None:
     """Measure loop and stage in turns and print a table."""
     size = tuple(arguments.size)
     loop: list[tuple[float, float]] = []
+    together: list[float] = []
     rates: dict[int, list[tuple[float, float, float]]] = {workers: [] for workers in (1, arguments.workers)}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -109,6 +120,7 @@ def print_overhead(arguments: argparse.Namespace) -> None:
         frames_THWC = StoredInputs(workspace).read("frames", "frames", workspace.records[0], 0, min(arguments.frames, 129))
         grey_THW = np.stack([cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY) for frame_HWC in frames_THWC])
         for _ in range(arguments.rounds):
+            together.append(run_loops(grey_THW, arguments.workers))
             for workers, found in rates.items():
                 loop.append(run_loop(grey_THW))
                 found.append(run_stage(open_workspace(folder, size, workers)))
@@ -119,6 +131,8 @@ def print_overhead(arguments: argparse.Namespace) -> None:
           " | processor ms per pair | loop's share |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
     print(f"| loop over frames in memory | {bare:.1f} | 1 | | | | {1000 * least:.2f} | 1 |")
+    many = statistics.median(together)
+    print(f"| {arguments.workers} loops at once | {many:.1f} | {many / bare / arguments.workers:.2f} | | | | | |")
     medians = {
         workers: [statistics.median(values) for values in zip(*found, strict=True)] for workers, found in rates.items()
     }
