@@ -25,8 +25,9 @@ lint: install
 	$(BIN)/mypy stpa.py pipeline trainer scoring tools
 	$(BIN)/lint-imports
 
+# a process per core, each file whole in one of them: libraries that each take all cores would only slow one another down
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -39,7 +39,7 @@ def test_every_shipped_configuration_is_accepted_and_names_its_layout(path: Path
     assert settings.name == path.stem
     dataset = open_dataset(settings)
     assert dataset.kind == settings.kind
-    assert dataset.benchmark == (None if path.stem == "demo" else path.stem)
+    assert dataset.benchmark == (None if path.stem in ("demo", "cameras") else path.stem)
 
 
 # ---- Avenue

