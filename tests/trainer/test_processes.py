@@ -13,8 +13,8 @@ from trainer.devices import pick_devices
 from trainer.processes import Processes, SharedBatchNorm, join_processes
 
 WEIGHT = 1e-5
-"""How far the weights of a layer may be apart on average after nine steps of 1e-4 each; measured: 3e-6 against a process of
-two threads, 4e-6 at most of any weight against one of one thread. A single weight whose gradient is hardly more than rounding
+"""How far the weights of a layer may be apart on average after nine steps of 1e-4 each; measured: 3e-6 against a process
+of two threads, 4e-6 at most of any weight against one of one thread. A weight whose gradient is little more than rounding
 may go elsewhere, as it does when one process has another number of threads: Adam makes a whole step of any gradient."""
 STEPS = 9e-4
 
