@@ -17,6 +17,7 @@ from scipy.ndimage import find_objects
 
 from pipeline.contract import Labels, Masks
 from scoring.region_boxes import Tracks, no_tracks
+from scoring.track_files import tracks_of
 
 JOINED = 1 / 80
 """Share of the frame's height by which pieces grow before it is seen which of them touch; 3 pixels of 240."""
@@ -29,9 +30,7 @@ def tracks_of_labels(labels: Labels | None) -> Tracks | None:
     if labels is None:
         return None
     if labels.read_tracks is not None:
-        row_R6 = labels.read_tracks()
-        number_R2 = row_R6[:, :2].astype(np.int64)
-        return Tracks(track_R=number_R2[:, 0], frame_R=number_R2[:, 1], box_R4=row_R6[:, 2:])
+        return tracks_of(labels.read_tracks())
     if labels.pixel_mask_THW is not None:
         return tracks_from_masks(labels.pixel_mask_THW)
     return None if labels.frame_T.any() else no_tracks()

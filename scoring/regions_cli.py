@@ -49,12 +49,14 @@ def measure(
     DataError
         A file is not as documented, or a video has detections and no tracks.
     """
+    from pipeline.datasets.track_files import Form
     from scoring.region_metrics import Ties, no_tracks, region_metrics
     from scoring.track_files import read_detections, read_tracks
     from scoring.ubnormal_tracks import NORMAL, read_ubnormal
 
     rule: Ties = "collapse" if ties == "collapse" else "keep"
-    tracks = read_ubnormal(tracks_dir) if layout == "ubnormal" else read_tracks(tracks_dir, layout)
+    form: Form = "merl" if layout == "merl" else "boxes"
+    tracks = read_ubnormal(tracks_dir) if layout == "ubnormal" else read_tracks(tracks_dir, form)
     detections = read_detections(detections_dir)
     if layout == "ubnormal":
         tracks |= {video: no_tracks() for video in detections if video.startswith(NORMAL) and video not in tracks}

@@ -14,13 +14,13 @@ called ``normal_...`` have no annotations and no true region.
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.contract import DataError
+from pipeline.datasets.track_files import check_tracks, read_rows
+from pipeline.datasets.ubnormal import read_ids
 from scoring.region_boxes import Tracks
-from scoring.track_files import make_tracks, read_rows
+from scoring.track_files import tracks_of
 
 SUFFIX = "_annotations"
 COLUMNS = ("object", "start", "end")
@@ -72,16 +72,10 @@ def _boxes(rows: list[tuple[int, int]], maps: dict[int, Path], path: Path) -> Tr
     last, id_HW = -1, np.zeros((0, 0), np.int32)
     for number, frame in sorted(set(rows), key=lambda row: row[::-1]):  # each map is read once
         if frame != last:
-            last, id_HW = frame, _read_map(maps[frame])
+            last, id_HW = frame, read_ids(maps[frame])
         y_P, x_P = np.nonzero(id_HW == number)
         if len(y_P):
             kept.append((number, frame, x_P.min(), y_P.min(), x_P.max(), y_P.max()))
     row_R6 = np.array(kept, np.float64).reshape(-1, 6)
-    return make_tracks(row_R6[:, 0], row_R6[:, 1], row_R6[:, 2:], path)
-
-
-def _read_map(path: Path) -> NDArray[np.int32]:
-    id_HW = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if id_HW is None or id_HW.ndim not in (2, 3):
-        raise DataError(f"{path}: expected an id map (PNG, one value per pixel), cannot read it")
-    return np.asarray(id_HW if id_HW.ndim == 2 else id_HW.max(axis=2), np.int32)
+    check_tracks(row_R6, path)
+    return tracks_of(row_R6)

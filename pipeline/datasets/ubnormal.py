@@ -184,7 +184,7 @@ class UbnormalDataset(Dataset):
             if frame not in names:
                 return np.zeros(size, np.bool_)
             path = folder / names[frame]
-            ids_HW = _read_ids(path)
+            ids_HW = read_ids(path)
             check_size(ids_HW[None], size, path)
             return np.isin(ids_HW, [number for number, start, stop in tracks if start <= frame < stop])
 
@@ -194,7 +194,7 @@ class UbnormalDataset(Dataset):
         """Return the box of every object in every frame of its track in which it can be seen; each map is read once."""
         rows: list[tuple[float, ...]] = []
         for frame in sorted({frame for _, start, stop in tracks for frame in range(start, stop)}):
-            ids_HW = _read_ids(self._annotations(video) / f"{video.id}_{frame:04d}_gt.png")
+            ids_HW = read_ids(self._annotations(video) / f"{video.id}_{frame:04d}_gt.png")
             for number in sorted({number for number, start, stop in tracks if start <= frame < stop}):
                 y_P, x_P = np.nonzero(ids_HW == number)
                 if len(y_P):
@@ -202,7 +202,8 @@ class UbnormalDataset(Dataset):
         return np.array(rows, np.float64).reshape(-1, 6)
 
 
-def _read_ids(path: Path) -> NDArray[Any]:
+def read_ids(path: Path) -> NDArray[Any]:
+    """Return an id map, (H, W): the value of a pixel is the object there; DataError if it cannot be read."""
     image = decode_image(read_bytes(path), path)
     return image if image.ndim == 2 else np.asarray(image[..., :3].max(axis=2))
 

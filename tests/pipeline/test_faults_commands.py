@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline import layouts
-from tests.pipeline.upkeep import files, garbage, make_project, run, settings, verify, work_in, write_video
+from tests.pipeline.upkeep import files, garbage, make_whole, run, settings, verify, work_in_copy, write_video
 
 ROOT = Path(__file__).parents[2]
 FUTURE = time.time() + 400 * 86_400
@@ -22,21 +22,13 @@ FUTURE = time.time() + 400 * 86_400
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    make_project(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        work_in(folder, patch)
-        for stage in ("flows", "train"):
-            run(stage, *settings())
-    return folder
+    return make_whole(tmp_path_factory.mktemp("made"), ("flows", ()), ("train", ()))
 
 
 @pytest.fixture(autouse=True)
 def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a copy of a project of which everything is made."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    work_in(tmp_path, monkeypatch)
-    return tmp_path
+    return work_in_copy(made, tmp_path, monkeypatch)
 
 
 def receipts() -> set[Path]:

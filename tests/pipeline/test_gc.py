@@ -13,28 +13,20 @@ from click.testing import CliRunner
 import stpa
 from pipeline.artifacts.plan import make_plan
 from pipeline.artifacts.use import alone, in_use, last_used
-from tests.pipeline.upkeep import files, garbage, make_project, run, settings, space, verify, work_in, write_video
+from tests.pipeline.upkeep import files, garbage, make_whole, run, settings, space, verify, work_in_copy, write_video
 
 OTHER = ("frames.height=48",)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    make_project(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        work_in(folder, patch)
-        for overrides in ((), OTHER, ("train.seed=1",)):
-            run("train", *settings(*overrides))
-    return folder
+    return make_whole(tmp_path_factory.mktemp("made"), ("train", ()), ("train", OTHER), ("train", ("train.seed=1",)))
 
 
 @pytest.fixture(autouse=True)
 def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a copy of a project that was made with two sizes of frames and, of one, two seeds."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    work_in(tmp_path, monkeypatch)
-    return tmp_path
+    return work_in_copy(made, tmp_path, monkeypatch)
 
 
 def folders(*overrides: str) -> set[str]:

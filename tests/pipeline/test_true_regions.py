@@ -33,12 +33,12 @@ def test_both_forms_say_the_same_and_what_the_regions_command_reads(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2,3\n", r"expected lines track,frame,x1,y1,x2,y2, found '1,2,3'"),
-        ("1 2 3\n", r"expected lines frame track cx cy w h, found '1 2 3'"),
+        ("1,2,3\n", "expected 6 columns track,frame,x1,y1,x2,y2, found 3"),
+        ("1 2 3\n", "expected 6 columns frame track cx cy w h, found 3"),
         ("1,2,3,4,5,nan\n", "found '1,2,3,4,5,nan'"),
-        ("1,0.5,3,4,5,6\n", "expected whole numbers of track and frame, found track 1, frame 0.5"),
-        ("0 1 3 4 5 6\n", "found track 1, frame -1"),
-        ("1,2,5,4,3,6\n", r"expected boxes with x1 <= x2 and y1 <= y2, found 5,4,3,6 \(1 lines\)"),
+        ("1,0.5,3,4,5,6\n", "expected frame to be whole numbers from 0, found 0.5"),
+        ("0 1 3 4 5 6\n", "expected frame to be whole numbers from 0, found -1"),
+        ("1,2,5,4,3,6\n", r"expected boxes x1,y1,x2,y2 with x1 <= x2 and y1 <= y2, found 5,4,3,6 \(1 of 1\)"),
         ("1,2,3,4,5,6\n1,2,3,4,5,6\n", "expected one box of track 1 in frame 2, found 2"),
     ],
 )

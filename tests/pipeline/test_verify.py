@@ -19,26 +19,18 @@ from pipeline.artifacts.verify import verify as verify_artifact
 from pipeline.contract import ArraySpec, ShardStage
 from pipeline.execution.inputs import StoredInputs
 from pipeline.files import write_json
-from tests.pipeline.upkeep import files, make_project, run, settings, space, verify, work_in, write_video
+from tests.pipeline.upkeep import files, make_whole, run, settings, space, verify, work_in_copy, write_video
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    make_project(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        work_in(folder, patch)
-        for stage in ("flows", "train"):
-            run(stage, *settings())
-    return folder
+    return make_whole(tmp_path_factory.mktemp("made"), ("flows", ()), ("train", ()))
 
 
 @pytest.fixture(autouse=True)
 def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a copy of a project of which everything is made."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    work_in(tmp_path, monkeypatch)
-    return tmp_path
+    return work_in_copy(made, tmp_path, monkeypatch)
 
 
 def artifact(name: str) -> Artifact:

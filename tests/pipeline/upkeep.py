@@ -1,7 +1,8 @@
 """A project of two small videos with every kind of artifact in seconds, for the tests of what looks after the cache."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,6 +78,23 @@ def work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Make a project's folder the working directory, and the stages of this file those of the command."""
     patch.chdir(folder)
     patch.setattr(stpa, "STAGES", [f"tests.pipeline.upkeep:{stage.__name__}" for stage in STAGES])
+
+
+def make_whole(folder: Path, *runs: tuple[str, Sequence[str]]) -> Path:
+    """Make a project and then these stages of it, each under some settings; return the folder."""
+    make_project(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        work_in(folder, patch)
+        for stage, overrides in runs:
+            run(stage, *settings(*overrides))
+    return folder
+
+
+def work_in_copy(made: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy a project into a folder and work there, so that others find it as it was."""
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    work_in(folder, monkeypatch)
+    return folder
 
 
 def run(*arguments: str, code: int = 0) -> Result:
