@@ -53,7 +53,7 @@ def operational(default: Any, description: str, **limits: Any) -> Any:
 class Section(BaseModel):
     """One section of the settings file: frozen, keyword only, unknown names refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a worker process needs few of them
 
     def determining(self) -> dict[str, Any]:
         """Return the settings that determine the output of the stage, as plain JSON values."""
@@ -396,6 +396,9 @@ class RunSettings(Section):
     workers: int = operational(1, "local processes; 1 = this process", ge=1)
     shard_frames: Annotated[int, Field(ge=CLIP_FRAMES)] = 128
     """Frames per shard: the unit of work, of writing and of resuming."""
+    pack_pictures: bool = operational(
+        False, "compress new arrays of frames and inpainted frames: 0.4 to 0.8 of the disk, read several times slower"
+    )
 
 
 class Config(Section):
