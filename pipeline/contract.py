@@ -113,6 +113,8 @@ class VideoRecord:
     """Frames per second; 0 where the files do not say (image folders)."""
     digest: str
     """Hex hash of the content of the files, independent of their dates."""
+    signature: str = field(default="", compare=False, repr=False)
+    """Hash of names, sizes and dates of the files when that was found; empty: not known."""
 
     @property
     def id(self) -> str:

@@ -73,7 +73,7 @@ def take_inventory(dataset: Dataset, cache_file: Path, on_progress: Report | Non
     records: list[VideoRecord] = []
     problems: list[Problem] = []
     for video in videos:
-        _add(video, findings[_name(video)], records, problems)
+        _add(video, findings[_name(video)], known.signature(_name(video)), records, problems)
     remarks = dict.fromkeys(found.remark for found in findings.values() if isinstance(found, Content) and found.remark)
     return Inventory(
         records=tuple(records), problems=tuple(problems), label_digest=label_digest, remarks=tuple(map(printable, remarks))
@@ -150,7 +150,9 @@ def _try(read: Callable[[], Content]) -> Content | DataError:
         return error
 
 
-def _add(video: Video, finding: Finding, records: list[VideoRecord], problems: list[Problem]) -> None:
+def _add(
+    video: Video, finding: Finding, signature: str, records: list[VideoRecord], problems: list[Problem]
+) -> None:
     if isinstance(finding, str):
         problems.append(_problem(video, finding))
     elif finding.num_frames < CLIP_FRAMES:
@@ -160,7 +162,7 @@ def _add(video: Video, finding: Finding, records: list[VideoRecord], problems: l
     else:
         content = asdict(finding)
         del content["remark"]
-        records.append(VideoRecord(video=video, **content))
+        records.append(VideoRecord(video=video, signature=signature.partition(" ")[0], **content))
 
 
 def _problem(video: Video, message: str) -> Problem:

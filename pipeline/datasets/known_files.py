@@ -54,6 +54,10 @@ class KnownFiles:
         known, finding = self._videos.get(name, ("", None))
         return finding if known == signature else None
 
+    def signature(self, name: str) -> str:
+        """Return the signature of the files in which the last finding of this name was made; empty where there is none."""
+        return self._videos.get(name, ("", None))[0]
+
     def remember(self, name: str, signature: str, finding: Finding) -> None:
         """Note a finding; every few seconds all of them are saved."""
         self._videos[name] = signature, finding

@@ -84,6 +84,9 @@ def fetch(path: Path) -> Path:
                 os.utime(target, ns=(time.time_ns(), date))
                 return target
         _copy(url, target, date)
+        if (size, date) not in _told_both_ways(url):
+            target.unlink()
+            raise OSError(errno.ESTALE, "it was replaced since it was listed; run the command again")
     except OSError as error:
         raise OSError(errno.EIO, f"it cannot be fetched from {url} ({error.strerror or error})", str(path)) from error
     except Exception as error:  # every library has errors of its own
@@ -112,7 +115,7 @@ def _date(info: dict[str, Any]) -> int:
     """Return a date in nanoseconds: seconds as the store tells them, below them a hash of what else identifies content."""
     told = next((info[key] for key in ("LastModified", "mtime", "updated", "created") if info.get(key)), 0)
     seconds = told.timestamp() if hasattr(told, "timestamp") else float(told) if isinstance(told, int | float) else 0.0
-    identity = repr([told, *(info.get(key) for key in ("ETag", "etag", "md5Hash", "generation"))])
+    identity = repr([seconds, *(info.get(key) for key in ("ETag", "etag", "md5Hash", "generation"))])
     below = int.from_bytes(blake2b(identity.encode(), digest_size=4).digest(), "big") % 1_000_000_000
     return int(seconds) * 1_000_000_000 + below
 
@@ -148,10 +151,24 @@ def _wanted(path: Path, url: str) -> tuple[int, int]:
     try:
         status = path.stat()
     except FileNotFoundError:
-        system, remote = connect(url)
-        info = system.info(remote)
-        return int(info["size"]), _date(info)
+        return _told(url)
     return status.st_size, status.st_mtime_ns
+
+
+def _told(url: str) -> tuple[int, int]:
+    """Return size and date of a file as its store tells them now."""
+    system, remote = connect(url)
+    info = system.info(remote)
+    return int(info["size"]), _date(info)
+
+
+def _told_both_ways(url: str) -> Iterator[tuple[int, int]]:
+    """Return size and date as asked for and then, as some stores tell dates more exactly there, as listed."""
+    yield _told(url)
+    system, remote = connect(url)
+    info = system.find(remote.rpartition("/")[0], maxdepth=1, detail=True).get(remote)
+    if info is not None:
+        yield int(info["size"] or 0), _date(info)
 
 
 def _copy(url: str, target: Path, date: int) -> None:

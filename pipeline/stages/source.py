@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pipeline.contract import VideoRecord
 from pipeline.datasets.images import swap_to_rgb
 from pipeline.datasets.reader import Convert, FrameReader, open_frames
+from pipeline.datasets.unchanged import UnchangedVideo
 
 Span = tuple[VideoRecord, int, int]
 
@@ -22,6 +23,7 @@ class SourceFrames:
     def __init__(self, *, ahead: bool = False) -> None:
         self._record: VideoRecord | None = None
         self._reader: FrameReader | None = None
+        self._unchanged: UnchangedVideo | None = None
         self._pool = ThreadPoolExecutor(1) if ahead else None
         self._next: tuple[Span, Future[NDArray[np.uint8]]] | None = None
 
@@ -52,5 +54,13 @@ class SourceFrames:
         if self._reader is None or self._record != record:
             if self._reader is not None:
                 self._reader.close()
+            self._unchanged = UnchangedVideo(record)
             self._record, self._reader = record, open_frames(record.video)
-        return self._reader.read(start, stop, convert)
+        assert self._unchanged is not None
+        try:
+            frames_THWC = self._reader.read(start, stop, convert)
+        except ValueError:  # of a file that was replaced, that it was says more than what cannot be decoded now
+            self._unchanged.require()
+            raise
+        self._unchanged.require()
+        return frames_THWC

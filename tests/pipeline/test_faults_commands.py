@@ -10,9 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.artifacts.store import Artifact
+from pipeline.contract import Shard
 from tests.pipeline import layouts
 from tests.pipeline.upkeep import files, garbage, make_whole, run, settings, verify, work_in_copy, write_video
 
@@ -115,6 +118,28 @@ def test_a_video_of_rubbish_and_one_that_is_cut_off_are_named_and_the_others_mad
     for name in ("cut.mp4", "rubbish.mp4", "empty.mp4"):
         (data / name).write_bytes(whole)
     assert "made 9 shards" in run("frames", *settings()).stderr  # a is as it was, and so are its shards
+    assert verify() == []
+
+
+def test_a_video_replaced_while_a_command_runs_never_passes_for_the_one_that_was_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, late = Artifact.write, Path("data/train/late/035.png")
+    write_video(late.parent, 5)
+    picture = late.with_name("000.png").read_bytes()
+
+    def replaced(artifact: Artifact, shard: Shard, *arguments: Any) -> dict[str, str]:
+        if shard.index == 0:
+            late.write_bytes(picture)
+        return real(artifact, shard, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Artifact, "write", replaced)
+        told = run("frames", *settings(), code=5).stderr
+    assert "late shard 1: " not in told
+    assert "late shard 3: data/train/late: expected the content that it had when the command began" in told
+    assert "the content of train/late changed (3 shards)" in run("status", *settings(), "--why").stdout
+    assert "made 3 shards" in run("frames", *settings()).stderr
     assert verify() == []
 
 

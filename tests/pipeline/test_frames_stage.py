@@ -1,6 +1,9 @@
 """The frames stage: what is stored, whatever is decoded ahead; and what its disk is said to be."""
 
+import os
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +47,47 @@ def test_shards_decoded_ahead_are_those_that_were_asked_for_in_any_order(records
 
 
 def test_what_fails_ahead_fails_when_it_is_asked_for_and_never_before(records: tuple[VideoRecord, ...]) -> None:
-    _, second = records
+    second = replace(records[1], signature="")  # or it would be seen that it is not as it was counted
     second.video.files[20].write_bytes(b"no image")
     source = SourceFrames(ahead=True)
     assert len(source.read(second, 0, 16)) == 16
     with pytest.raises(DataError, match=r"020\.jpg: expected an image"):
         source.read(second, 16, 32)
     assert len(source.read(second, 32, 40)) == 8
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_video_that_is_replaced_while_it_is_read_is_refused_and_what_was_read_before_stands(
+    ahead: bool, tmp_path: Path, records: tuple[VideoRecord, ...]
+) -> None:
+    source, (first, second) = SourceFrames(ahead=ahead), records
+    for record in records:
+        before = source.read(record, 0, 16)
+        np.testing.assert_array_equal(source.read(record, 0, 16), before)
+    new = layouts.write_video(tmp_path / "new.avi", 50, "MJPG", fps=10)
+    new.replace(first.video.files[0])
+    other = layouts.write_image(tmp_path / "new.jpg", layouts.picture(1))
+    other.replace(second.video.files[30])
+    for record in records:
+        for start in (16, 0):
+            with pytest.raises(DataError, match=r"(a\.avi|/b): expected the content .* replaced or changed since"):
+                source.read(record, start, start + 16)
+
+
+def test_a_file_that_is_touched_linked_or_copied_onto_itself_while_it_is_read_is_no_other(
+    tmp_path: Path, records: tuple[VideoRecord, ...]
+) -> None:
+    source = SourceFrames()
+    changes: tuple[Callable[[Path], object], ...] = (
+        os.utime,
+        lambda path: os.link(path, tmp_path / f"{path.name}.link"),
+        lambda path: path.write_bytes(path.read_bytes()),
+    )
+    for record in records:
+        for number, change in enumerate(changes):
+            change(record.video.files[0])
+            assert len(source.read(record, 8 * number, 8 * number + 8)) == 8
+    assert sum(path.name.endswith(".link") for path in tmp_path.iterdir()) == 2
 
 
 @pytest.mark.parametrize("colour", ["rgb", "grey"])

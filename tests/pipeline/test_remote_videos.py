@@ -102,6 +102,18 @@ def test_a_video_that_is_added_replaced_or_removed_is_noticed(url: str, fetches:
     assert [record.id for record in space(f"dataset.root='{url}'", "run.cache='far'").records] == ["b", "c"]
 
 
+def test_a_video_replaced_after_it_was_listed_is_never_taken_for_what_it_was(url: str) -> None:
+    run("frames", *behind(url, "dataset.name='first'"))
+    before = space(f"dataset.root='{url}'", "run.cache='far'")
+    shutil.rmtree(remote.scratch() / remote.FETCHED)
+    image = before.records[0].video.files[0]
+    put(f"{url}/train/a/{image.name}", (Path("data/train/b") / image.name).read_bytes())
+    with pytest.raises(OSError, match="replaced since it was listed; run the command again"):
+        fetch(image)
+    run("frames", *behind(url))
+    assert space(f"dataset.root='{url}'", "run.cache='far'").records[0].digest != before.records[0].digest
+
+
 def test_several_processes_read_from_a_server_and_write_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_s3(monkeypatch)
     monkeypatch.setenv("STPA_SCRATCH", str(tmp_path / "scratch"))
