@@ -21,6 +21,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from machine import machine
+from published import PublishedAutoencoder
 from torch import Tensor
 
 from pipeline.config import CLIP_FRAMES
@@ -34,7 +35,7 @@ CENTRE = TAPS["centre"]
 EXPECTED = {"exact": 3.0, "dense, 1 phase": 30.0}
 
 
-def obvious_loop(network: Autoencoder, video_THWC: Tensor, device: torch.device) -> Tensor:
+def obvious_loop(network: PublishedAutoencoder, video_THWC: Tensor, device: torch.device) -> Tensor:
     """Return the error of frame 8 of every window, (T - 15,)."""
     errors = []
     with torch.no_grad():
@@ -65,12 +66,12 @@ def best_seconds(work: Callable[[], object], repeat: int, device: torch.device) 
     return min(seconds)
 
 
-def networks(width: float, device: torch.device) -> tuple[Autoencoder, Autoencoder]:
-    """Return the same network as it is scored with here, and in torch's usual memory order; statistics of one batch each."""
+def networks(width: float, device: torch.device) -> tuple[Autoencoder, PublishedAutoencoder]:
+    """Return the same network as it is scored with here, and as it is usually written; statistics of one batch each."""
     ours = make_autoencoder(channels=1, width=width, seed=0, device=device).train()
     with torch.no_grad():
         ours(normalise_frames(moving_video(CLIP_FRAMES, 64, 64)).permute(3, 0, 1, 2)[None].to(device))
-    plain = Autoencoder(channels=1, width=width).to(device)
+    plain = PublishedAutoencoder(width=width).to(device)
     plain.load_state_dict(ours.state_dict())
     return ours.eval(), plain.eval()
 

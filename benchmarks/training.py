@@ -26,13 +26,13 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from published import PublishedAutoencoder
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.config import CLIP_FRAMES, TrainSettings
 from pipeline.contract import Array, Labels, Split, Video, VideoRecord
-from trainer.autoencoder import Autoencoder
 from trainer.batches import StepBatches, loaded
 from trainer.clips import load_training_data
 from trainer.course import Around, Course
@@ -125,7 +125,7 @@ class Speed:
 def straightforward(street: Street, options: argparse.Namespace, device: torch.device) -> Speed:
     """Train as published."""
     torch.manual_seed(0)
-    network = Autoencoder(channels=1, width=options.width).to(device).train()
+    network = PublishedAutoencoder(width=options.width).to(device).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
     epoch = DataLoader(JpegClips(street.folder, street.size), batch_size=options.batch, shuffle=True, drop_last=True)
     loader = itertools.chain.from_iterable(itertools.repeat(epoch))
@@ -192,7 +192,7 @@ def wait(device: torch.device) -> None:
 def operations_per_clip(options: argparse.Namespace) -> int:
     """Return the floating-point operations of one training step, per clip, as torch counts them (on no device at all)."""
     with torch.device("meta"):
-        network = Autoencoder(channels=1, width=options.width).train()
+        network = PublishedAutoencoder(width=options.width).train()
         clip_BCTHW = torch.empty(1, 1, CLIP_FRAMES, options.size, options.size)
     with FlopCounterMode(display=False) as counter:
         torch.autograd.backward(F.mse_loss(network(clip_BCTHW), clip_BCTHW))

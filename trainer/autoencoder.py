@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.convolutions import TransposedConvolution, transposed_convolution
+
 CHANNELS = (96, 128, 256, 256)
 DRAWING = threading.Lock()
 """Held while weights are drawn: all threads of a process draw from one generator."""
@@ -37,7 +39,7 @@ class Autoencoder(nn.Module):
             *_down(c, d, stride=(2, 2, 2)),
         )
         self.decoder = nn.Sequential(*_up(d, c), *_up(c, b), *_up(b, a))
-        self.output = nn.ConvTranspose3d(a, channels, 3, stride=(1, 2, 2), padding=1, output_padding=(0, 1, 1))
+        self.output = TransposedConvolution(a, channels, stride=1)
 
     def forward(self, clip_BCTHW: Tensor) -> Tensor:
         """Return the reconstruction, (B, C, T, H, W) in -1..1; T a multiple of 8, H and W of 16."""
@@ -66,9 +68,7 @@ class Autoencoder(nn.Module):
             blocks.append(F.pad(block_BA3HW, (0, 0, 0, 0, int(index == 0), int(index == last))))
         shown_KBA3HW = torch.cat(blocks).contiguous(memory_format=torch.channels_last_3d)
         output = self.output
-        frame_KBC1HW = F.conv_transpose3d(
-            shown_KBA3HW, output.weight, output.bias, stride=(1, 2, 2), padding=(2, 1, 1), output_padding=(0, 1, 1)
-        )
+        frame_KBC1HW = transposed_convolution(shown_KBA3HW, output.weight, output.bias, stride=1, frames_padding=2)
         return torch.cat(frame_KBC1HW.tanh().chunk(len(index_K)), dim=2)
 
     def _hidden(self, clip_BCTHW: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def _down(inputs: int, outputs: int, *, stride: tuple[int, int, int]) -> tuple[n
 
 
 def _up(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    convolution = nn.ConvTranspose3d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
+    convolution = TransposedConvolution(inputs, outputs, stride=2)
     return convolution, nn.BatchNorm3d(outputs), nn.LeakyReLU(0.2, inplace=True)
 
 
