@@ -27,6 +27,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._began: dict[str, tuple[float, float]] = {}  # when, and how much was done by then
+        self._done: dict[str, float] = {}
         self._last = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
         self._bars = _bars() if sys.stderr.isatty() else None
@@ -43,6 +44,9 @@ class Progress:
     def __call__(self, what: str, done: float, total: float) -> None:
         """Show that ``done`` of ``total`` pieces of ``what`` are there, and what it says behind a tab."""
         what, _, note = what.partition("\t")
+        if done < self._done.get(what, done):
+            self._begin_again(what)
+        self._done[what] = done
         if self._bars is not None:
             if what not in self._tasks:
                 self._tasks[what] = self._bars.add_task(what, total=total)
@@ -57,6 +61,12 @@ class Progress:
         self._last = now
         left = _time_left(now - began, done - done_before, total - done)
         print(f"  {what}: {done:.0f} of {total:.0f}{left}{f' ({note})' if note else ''}", file=sys.stderr, flush=True)
+
+    def _begin_again(self, what: str) -> None:
+        """Start the clock of work of the same name that follows on what was done, as one training does on another."""
+        self._began.pop(what, None)
+        if self._bars is not None and what in self._tasks:
+            self._bars.reset(self._tasks[what])
 
 
 def _time_left(seconds: float, done: float, left: float) -> str:

@@ -216,6 +216,22 @@ def test_progress_tells_rate_time_left_and_what_takes_the_time(
     assert lines[-1].strip() == "flows: 5 of 9, 2/min, about 120 s left (83 % compute)".replace("120 s", "2.0 min")
 
 
+def test_work_of_the_same_name_that_follows_has_a_clock_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("pipeline.progress.time.monotonic", lambda: now[0])
+    with Progress() as progress:
+        for _training in range(2):
+            for done in (0, 50, 100):
+                progress("training", done, 100)
+                now[0] += 20
+            now[0] += 1000
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2:] == lines[:2]
+    assert lines[-1].strip() == "training: 100 of 100 in 40 s"
+
+
 def test_time_is_said_as_people_say_it() -> None:
     said = [duration(seconds) for seconds in (0.4, 42, 119, 130, 3_000, 10_000, 100_000, 1_000_000)]
     assert said == ["0 s", "42 s", "119 s", "2.2 min", "50 min", "2.8 h", "28 h", "11.6 days"]
