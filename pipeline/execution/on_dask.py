@@ -13,17 +13,20 @@ Arrays and models never pass through it.
    worker after the other, Dask gives it back: the first shard without a receipt is at fault, the others are tried again.
 """
 
+import logging
 import re
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import distributed
 from distributed import KilledWorker
+from distributed.comm.core import CommClosedError
 
 from pipeline.config import ConfigError
 from pipeline.contract import Shard, ShardStage
@@ -65,18 +68,22 @@ class DaskWorkers:
     def _client(self) -> Iterator[Any]:
         if not ADDRESS.fullmatch(self._address):  # a client that refuses it would try to close for a minute
             raise ConfigError(f"--scheduler: expected an address such as tcp://host:8786, found {self._address!r}")
-        try:
-            client = _Client(self._address, set_as_default=False, name="stpa")
-        except OSError as error:
-            raise ExecutionError(f"--scheduler {self._address}: no Dask scheduler answers there ({error})") from error
-        with client:
-            yield client
+        with _without_tracebacks():
+            try:
+                client = _Client(self._address, set_as_default=False, name="stpa")
+            except OSError as error:
+                raise ExecutionError(f"--scheduler {self._address}: no Dask scheduler answers there ({error})") from error
+            with client:
+                try:
+                    yield client
+                except (CommClosedError, CancelledError) as error:  # it went while it was asked for something
+                    raise _gone(self._address) from error
 
     @contextmanager
     def open(self, job: Job) -> Iterator[MakeAll]:
         """Look at the workers that are there; after an error, what they were about to do is cancelled."""
         with self._client() as client:
-            crew = _Crew(client, job)
+            crew = _Crew(client, job, self._address)
             crew.inspect()
             try:
                 yield crew.make
@@ -84,11 +91,39 @@ class DaskWorkers:
                 crew.cancel()
 
 
+@contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Keep tracebacks of the library, which logs one when a scheduler is lost, from the user, who is told in one line.
+
+    What it logs without one is shown as ever.
+    """
+    handlers = logging.getLogger("distributed").handlers
+
+    def without(record: logging.LogRecord) -> bool:
+        return record.exc_info is None
+
+    for handler in handlers:
+        handler.addFilter(without)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(without)
+
+
+def _gone(address: str) -> ExecutionError:
+    return ExecutionError(
+        f"--scheduler {address}: expected the scheduler to be there until the end, found it gone (killed, or out of "
+        "reach?); start one again"
+    )
+
+
 class _Crew:
     """The workers as this process sees them."""
 
-    def __init__(self, client: Any, job: Job) -> None:
+    def __init__(self, client: Any, job: Job, address: str) -> None:
         self._client = client
+        self._address = address
         self._job = job
         workspace = job.workspace()
         self._workspace, self._stage, self._artifact = workspace, workspace.stages[job.stage], workspace.artifact(job.stage)
@@ -146,7 +181,7 @@ class _Crew:
             self._settled.get(timeout=LOOK_AGAIN)
         done = [future for future in self._flying if future.done()]
         if any(future.cancelled() for future in done) or self._client.status != "running":
-            raise ExecutionError(f"the scheduler at {self._client.scheduler.address} is gone")
+            raise _gone(self._address)
         return done
 
     def _answers(self, future: Any, piece: Piece, waiting: deque[Piece]) -> Iterator[Result]:

@@ -1,5 +1,7 @@
 """The workers of a Dask scheduler, started by hand as users do: lost workers, wrong workers, a lost scheduler."""
 
+import io
+import logging
 import os
 import re
 import signal
@@ -165,7 +167,20 @@ def test_a_worker_that_sees_another_cache_is_named(
     assert make(workspace, DaskWorkers(cluster.address)).made == 2  # relative to where the run was started
 
 
-def test_workers_may_come_late_and_a_lost_scheduler_ends_the_run(tmp_path: Path) -> None:
+def test_workers_may_come_late_and_a_lost_scheduler_ends_the_run_with_one_reason_and_no_traceback(tmp_path: Path) -> None:
+    shown = logging.StreamHandler(io.StringIO())
+    logging.getLogger("distributed").addHandler(shown)
+    try:
+        lose_the_scheduler(tmp_path)
+        time.sleep(1)  # a loop of its own logs what it lost
+        assert "Traceback" not in shown.stream.getvalue()
+        logging.getLogger("distributed.client").error("a plain line")
+        assert "a plain line" in shown.stream.getvalue()
+    finally:
+        logging.getLogger("distributed").removeHandler(shown)
+
+
+def lose_the_scheduler(tmp_path: Path) -> None:
     with running(tmp_path / "cluster") as cluster:
         workspace = open_orders(tmp_path, [3])
         late = threading.Timer(3, cluster.add_workers)
@@ -176,7 +191,7 @@ def test_workers_may_come_late_and_a_lost_scheduler_ends_the_run(tmp_path: Path)
         workspace = open_orders(tmp_path, [3, 40], v1_2_wait=30)
         doom = threading.Thread(target=kill_once_begun, args=(cluster, orders_of(workspace) / "begun"))
         doom.start()
-        with pytest.raises(ExecutionError, match="is gone"):
+        with pytest.raises(ExecutionError, match=r"tcp://.*: expected the scheduler .* found it gone .* start one"):
             make(workspace, DaskWorkers(cluster.address))
         doom.join()
 
