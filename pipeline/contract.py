@@ -137,6 +137,8 @@ class ArraySpec:
     dimension_names: tuple[str, ...]
     units: str = ""
     description: str = ""
+    packed: bool = True
+    """Compressed. What hardly shrinks is better stored as it is; an array that was begun stays as it was begun."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.layout import SMALL_ROW_BYTES
 from pipeline.artifacts.plan import make_plan
 from pipeline.artifacts.receipts import folder_receipt_name, receipt_names
-from pipeline.artifacts.store import SMALL_ROW_BYTES, MissingShardError
+from pipeline.artifacts.store import MissingShardError
 from pipeline.artifacts.workspace import Workspace
 from pipeline.contract import ArraySpec, FolderStage, Report, ShardStage, VideoRecord
 from pipeline.execution.inputs import StoredInputs

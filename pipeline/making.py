@@ -181,7 +181,7 @@ class Run:
 
     def _run(self, plan: "Plan", shards: Sequence[Shard]) -> None:
         from pipeline.artifacts.use import in_use, used_now
-        from pipeline.execution.foresight import require_room, size_of
+        from pipeline.execution.foresight import require_room
         from pipeline.execution.runner import run_folder, run_shards
 
         stage = self._workspace.stages[plan.stage]
@@ -190,7 +190,7 @@ class Run:
         start = time.perf_counter()
         with in_use(places):
             if isinstance(stage, ShardStage):
-                require_room(self._workspace, size_of(stage, shards))
+                require_room(self._workspace, stage, shards)
                 outcome = run_shards(
                     self._workspace, plan, shards, self._progress, executor=self._executor(), others=others
                 )

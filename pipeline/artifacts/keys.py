@@ -23,7 +23,7 @@ def digest_text(text: str) -> str:
 
 
 def digest_bytes(data: bytes) -> str:
-    """Return the checksum that receipts hold: 128 bits of BLAKE2b, hex."""
+    """Return 128 bits of BLAKE2b, hex."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pipeline.artifacts.seals import digest_file
+from pipeline.artifacts.checksums import checksum_file
 from pipeline.files import write_atomically
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Place(ABC):
         """
 
     @abstractmethod
-    def write(self, file: str, data: bytes) -> None:
-        """Write a file whole or not at all, never behind a symbolic link; raises OSError."""
+    def write(self, file: str, *data: bytes | memoryview) -> None:
+        """Write a file of these parts whole or not at all, never behind a symbolic link; raises OSError."""
 
     @abstractmethod
     def remove(self, name: str = "") -> None:
@@ -107,8 +107,8 @@ class Place(ABC):
         """Return the part of a name that is a symbolic link; empty where none is."""
 
     @abstractmethod
-    def digest(self, file: str) -> str:
-        """Return the checksum of a file as receipts hold it, read piece by piece; raises OSError."""
+    def digest(self, file: str, like: str = "") -> str:
+        """Return the checksum of a file, of the kind of another one, read piece by piece; raises OSError."""
 
     @abstractmethod
     def modified(self, folder: str = "") -> float:
@@ -164,11 +164,11 @@ class LocalPlace(Place):
             begin = raw.seek(start, os.SEEK_SET if start >= 0 else os.SEEK_END)
             return raw.read(-1 if stop is None else max(0, stop - begin))
 
-    def write(self, file: str, data: bytes) -> None:
+    def write(self, file: str, *data: bytes | memoryview) -> None:
         """Write to a side name, flush to disk, rename."""
         path = self.path / file
         self._refuse_links(path.parent)
-        write_atomically(path, data)
+        write_atomically(path, *data)
 
     def remove(self, name: str = "") -> None:
         """Remove a file or a folder; of a symbolic link the link itself."""
@@ -247,12 +247,12 @@ class LocalPlace(Place):
                 return str(path.relative_to(self.path))
         return ""
 
-    def digest(self, file: str) -> str:
+    def digest(self, file: str, like: str = "") -> str:
         """Return the checksum of a file, and of nothing that only looks like one."""
         path = self.path / file
         if not stat.S_ISREG(path.stat().st_mode):
             raise OSError(errno.EINVAL, "it is no file", str(path))
-        return digest_file(path)
+        return checksum_file(path, like)
 
     def modified(self, folder: str = "") -> float:
         """Return the date of the folder."""

@@ -1,11 +1,11 @@
 """Checksums of what no receipt of a shard covers: of receipts themselves, and of the files of a whole-split stage."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.checksums import checksum_file
 from pipeline.artifacts.keys import digest_bytes
 from pipeline.files import json_bytes
 
@@ -43,13 +43,7 @@ def _seal(content: Mapping[str, Any]) -> str:
     return digest_bytes(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
-def digest_file(path: Path) -> str:
-    """Return the checksum of a file as receipts hold it, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def digest_folder(folder: Path) -> dict[str, str]:
     """Return file, relative to ``folder`` -> checksum, for every file below it."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): digest_file(path) for path in paths}
+    return {path.relative_to(folder).as_posix(): checksum_file(path) for path in paths}

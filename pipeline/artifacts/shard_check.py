@@ -139,7 +139,7 @@ def file_problem(place: Place, file: str, checksum: str) -> str:
     if link := place.link(file):
         return f"a symbolic link, {link}"
     try:
-        found = place.digest(file)
+        found = place.digest(file, checksum)
     except FileNotFoundError:
         return "no file"
     except OSError as error:

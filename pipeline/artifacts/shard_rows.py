@@ -2,11 +2,10 @@
 
 A shard (Zarr v3, codec ``sharding_indexed``) is its chunks one after another, then an index with 16 bytes for each chunk
 (where it begins and how many bytes it has, little-endian), then the CRC32C of the index. A chunk here is one row, or all
-rows of the shard, packed by Zstandard with a checksum of its own. Nothing is taken on trust: what does not add up raises.
+rows of the shard: packed by Zstandard with a checksum of its own, or as it is with its CRC32C behind it. Nothing is taken on
+trust: what does not add up raises.
 What is written are the bytes that Zarr would write (tests compare them).
 """
-
-from collections.abc import Sequence
 
 import google_crc32c
 import numpy as np
@@ -14,6 +13,7 @@ from numcodecs import zstd
 from numpy.typing import NDArray
 
 from pipeline.artifacts.bounded import unpacked_size
+from pipeline.artifacts.layout import LEVEL, Layout
 from pipeline.artifacts.place import Place
 from pipeline.contract import Array
 
@@ -21,20 +21,20 @@ ENTRY, CHECKSUM = 16, 4  # bytes
 LONGEST_HEADER = 18  # of a Zstandard frame
 NEVER = 2**64 - 1
 """Where a chunk begins that was never written."""
-_CODEC = zstd.Zstd(level=1, checksum=True)
+_CODEC = zstd.Zstd(level=LEVEL, checksum=True)
+
+Bytes = NDArray[np.uint8]
 
 
-def read_rows(place: Place, file: str, chunk_shape: Sequence[int], chunks: int, first: int, out: Array) -> None:
+def read_rows(place: Place, file: str, layout: Layout, first: int, out: Array) -> None:
     """Fill ``out`` with rows ``first`` and following of a shard's file.
 
     Parameters
     ----------
     place, file
         Where the shard lies.
-    chunk_shape
-        Of one chunk; its first entry is 1, or the number of rows of the shard.
-    chunks
-        How many a shard has.
+    layout
+        Of the array.
     first
         Counted from the first row of the shard.
     out
@@ -45,72 +45,105 @@ def read_rows(place: Place, file: str, chunk_shape: Sequence[int], chunks: int, 
     ValueError, OSError, RuntimeError
         The file cannot be read, or an index or a chunk is not whole.
     """
-    wanted_K2 = _read_index(place, file, chunks)[first // chunk_shape[0] : -(-(first + len(out)) // chunk_shape[0])]
-    packed = _read_chunks(place, file, wanted_K2)
-    if chunk_shape[0] == 1:
-        for row, data in zip(out, packed, strict=True):
-            _unpack(data, row)
+    rows = layout.chunk_shape[0]
+    wanted_K2 = _read_index(place, file, layout)[first // rows : -(-(first + len(out)) // rows)]
+    chunks = _read_chunks(place, file, wanted_K2, layout)
+    take = _unpack if layout.packed else _copy
+    if rows == 1:
+        for row, chunk in zip(out, chunks, strict=True):
+            take(chunk, row)
         return
-    whole = np.empty(tuple(chunk_shape), out.dtype)
-    _unpack(packed[0], whole)
+    whole = np.empty(layout.chunk_shape, out.dtype)
+    take(chunks[0], whole)
     out[...] = whole[first : first + len(out)]
 
 
-def pack_rows(values: Array, chunk_shape: Sequence[int], chunks: int, fill: float) -> bytes:
-    """Return the file of a shard.
+def pack_rows(values: Array, layout: Layout) -> list[bytes | memoryview]:
+    """Return the file of a shard, as parts that lie one after another; what is not packed is not copied.
 
     Parameters
     ----------
     values
-        All rows of the shard, of which the last one of a video has fewer than ``chunks`` chunks hold.
-    chunk_shape, chunks
-        Of one chunk, and how many a shard has; the first entry of the shape is 1, or the number of rows of the shard.
-    fill
-        Where there are no rows.
+        All rows of the shard, of which the last one of a video has fewer than its chunks hold.
+    layout
+        Of the array.
     """
-    parts = values[:, None] if chunk_shape[0] == 1 else _padded(values, tuple(chunk_shape), fill)[None]
-    packed = [_CODEC.encode(np.ascontiguousarray(part)) for part in parts]
-    index_K2 = np.full((chunks, 2), NEVER, "<u8")
-    sizes = np.array([len(data) for data in packed], np.uint64)
-    index_K2[: len(packed), 0] = np.cumsum(sizes) - sizes
-    index_K2[: len(packed), 1] = sizes
-    index = index_K2.tobytes()
-    return b"".join([*packed, index, google_crc32c.value(index).to_bytes(CHECKSUM, "little")])
+    rows = np.ascontiguousarray(values) if layout.chunk_shape[0] == 1 else _padded(values, layout)[None]
+    chunks = [_pack(row) if layout.packed else _with_checksum(row.reshape(-1).view(np.uint8)) for row in rows]
+    sizes = np.array([sum(map(len, chunk)) for chunk in chunks], np.uint64)
+    index_K2 = np.full((layout.chunks, 2), NEVER, "<u8")
+    index_K2[: len(chunks), 0] = np.cumsum(sizes) - sizes
+    index_K2[: len(chunks), 1] = sizes
+    return [part for chunk in (*chunks, _with_checksum(index_K2.reshape(-1).view(np.uint8))) for part in chunk]
 
 
-def _padded(values: Array, shape: tuple[int, ...], fill: float) -> Array:
-    whole = np.full(shape, fill, values.dtype)
+def seems_packed(place: Place, file: str, layout: Layout) -> bool | None:
+    """Return whether the first chunk of a shard is packed, whatever ``layout`` says of that; None where nothing tells."""
+    try:
+        start, size = _read_index(place, file, layout)[0].tolist()
+        if size != layout.chunk_bytes + CHECKSUM:
+            return True
+        _without_checksum(np.frombuffer(place.read(file, start, start + size), np.uint8), "a chunk")
+    except (OSError, ValueError):
+        return None
+    return False
+
+
+def _padded(values: Array, layout: Layout) -> Array:
+    whole = np.full(layout.chunk_shape, layout.fill, values.dtype)
     whole[: len(values)] = values
     return whole
 
 
-def _read_index(place: Place, file: str, chunks: int) -> NDArray[np.uint64]:
-    data = place.read(file, -(ENTRY * chunks + CHECKSUM))
+def _pack(row: Array) -> list[bytes | memoryview]:
+    return [_CODEC.encode(row)]
+
+
+def _with_checksum(data: Bytes) -> list[bytes | memoryview]:
+    data.flags.writeable = False  # or it would not be taken
+    return [data.data, int(google_crc32c.value(data)).to_bytes(CHECKSUM, "little")]
+
+
+def _without_checksum(data: Bytes, what: str) -> Bytes:
+    """Return the bytes that a checksum stands behind."""
+    if google_crc32c.value(data[:-CHECKSUM]) != int.from_bytes(data[-CHECKSUM:].tobytes(), "little"):
+        raise ValueError(f"{what} fails its checksum")
+    return data[:-CHECKSUM]
+
+
+def _read_index(place: Place, file: str, layout: Layout) -> NDArray[np.uint64]:
+    data = place.read(file, -(ENTRY * layout.chunks + CHECKSUM))
     if not data:
         raise EOFError(f"{place / file} is empty")
-    if len(data) != ENTRY * chunks + CHECKSUM:
-        raise ValueError(f"expected an index of {chunks} chunks, found {len(data)} bytes")
-    index, checksum = data[:-CHECKSUM], int.from_bytes(data[-CHECKSUM:], "little")
-    if google_crc32c.value(index) != checksum:
-        raise ValueError("the index fails its checksum")
-    return np.frombuffer(index, "<u8").reshape(chunks, 2)
+    if len(data) != ENTRY * layout.chunks + CHECKSUM:
+        raise ValueError(f"expected an index of {layout.chunks} chunks, found {len(data)} bytes")
+    return _without_checksum(np.frombuffer(data, np.uint8), "the index").view("<u8").reshape(layout.chunks, 2)
 
 
-def _read_chunks(place: Place, file: str, wanted_K2: NDArray[np.uint64]) -> list[memoryview]:
+def _read_chunks(place: Place, file: str, wanted_K2: NDArray[np.uint64], layout: Layout) -> list[Bytes]:
     """Return the bytes of chunks; in one go where they lie one after another, as they do where this program wrote them."""
     starts, sizes = wanted_K2[:, 0].tolist(), wanted_K2[:, 1].tolist()
     if NEVER in starts:
         raise ValueError("a chunk was never written")
-    if starts[1:] == [start + size for start, size in zip(starts, sizes, strict=True)][:-1]:
-        data = memoryview(place.read(file, starts[0], starts[-1] + sizes[-1]))
-        return [data[start - starts[0] : start - starts[0] + size] for start, size in zip(starts, sizes, strict=True)]
-    return [memoryview(place.read(file, start, start + size)) for start, size in zip(starts, sizes, strict=True)]
+    if max(sizes) > layout.most_bytes:
+        raise ValueError(f"expected chunks of at most {layout.most_bytes:,} bytes, found one of {max(sizes):,}")
+    ends = [start + size for start, size in zip(starts, sizes, strict=True)]
+    if starts[1:] == ends[:-1]:
+        data = np.frombuffer(place.read(file, starts[0], ends[-1]), np.uint8)
+        return [data[start - starts[0] : end - starts[0]] for start, end in zip(starts, ends, strict=True)]
+    return [np.frombuffer(place.read(file, start, end), np.uint8) for start, end in zip(starts, ends, strict=True)]
 
 
-def _unpack(packed: memoryview, out: Array) -> None:
+def _unpack(chunk: Bytes, out: Array) -> None:
     """Unpack into just the bytes that the chunk should have, whatever it claims."""
-    found = unpacked_size(bytes(packed[:LONGEST_HEADER]))
+    found = unpacked_size(chunk[:LONGEST_HEADER].tobytes())
     if found != out.nbytes:
         what = "does not say" if found is None else f"unpacks to {found:,} bytes"
         raise ValueError(f"expected a chunk that unpacks to {out.nbytes:,} bytes, found one that {what}")
-    zstd.decompress(packed, out.reshape(-1).view(np.uint8))
+    zstd.decompress(chunk, out.reshape(-1).view(np.uint8))
+
+
+def _copy(chunk: Bytes, out: Array) -> None:
+    if len(chunk) != out.nbytes + CHECKSUM:
+        raise ValueError(f"expected a chunk of {out.nbytes + CHECKSUM:,} bytes, found one of {len(chunk):,}")
+    out.reshape(-1).view(np.uint8)[:] = _without_checksum(chunk, "a chunk")

@@ -21,19 +21,15 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from pipeline.artifacts.bounded import BoundedZstd, require_layout
-from pipeline.artifacts.keys import digest_bytes
+from pipeline.artifacts.bounded import require_layout
+from pipeline.artifacts.checksums import CRC32C, checksum_of
+from pipeline.artifacts.layout import Layout, StoredFiles, is_packed, shard_parts
 from pipeline.artifacts.place import LocalPlace, Place
 from pipeline.artifacts.receipts import receipt_name, video_name
 from pipeline.artifacts.seals import sealed
-from pipeline.artifacts.shard_rows import pack_rows, read_rows
+from pipeline.artifacts.shard_rows import pack_rows, read_rows, seems_packed
 from pipeline.contract import Array, ArraySpec, Shard, VideoRecord
 from pipeline.files import json_bytes
-
-StoredFiles = dict[str, Any]
-"""Path in a store -> Zarr's buffer of bytes."""
-
-SMALL_ROW_BYTES = 16_384  # below this a chunk per frame costs more in bookkeeping than it saves in reading
 
 
 class MissingShardError(LookupError):
@@ -53,7 +49,7 @@ class Artifact:
         self.stage = stage
         self.key = key
         self.shard_frames = shard_frames
-        self._opened: dict[str, zarr.Array[Any]] = {}  # opening costs a millisecond, and clips are read one by one
+        self._opened: dict[str, Layout] = {}  # opening costs a millisecond, and clips are read one by one
         self._seen: set[str] = set()  # receipts that were there when a reader asked for them
 
     @property
@@ -138,39 +134,10 @@ class Artifact:
             if not whole:
                 self.place.write(file, content)
 
-    def _new_array(self, spec: ArraySpec) -> tuple["zarr.Array[Any]", StoredFiles]:
-        """Return an array in memory and the files that it consists of, so far its metadata."""
-        files: StoredFiles = {}
-        row_shape = spec.shape[1:]
-        array = zarr.create_array(
-            MemoryStore(files),
-            shape=spec.shape,
-            chunks=(self._chunk_rows(spec), *row_shape),
-            shards=(self.shard_frames, *row_shape),
-            dtype=spec.dtype,
-            compressors=BoundedZstd(level=1, checksum=True),
-            fill_value=np.nan if np.dtype(spec.dtype).kind == "f" else 0,
-            dimension_names=spec.dimension_names,
-            attributes={"units": spec.units, "description": spec.description},
-            # A chunk equal to the fill value is stored all the same, or a lost one could not be told from it.
-            config={"write_empty_chunks": True},
-        )
-        return array, files
-
-    def _encode(self, spec: ArraySpec, values: Array) -> bytes:
-        """Return the bytes of a shard's file. Encoded in memory, so that an old shard stays whole until the new one is."""
-        rows = self._chunk_rows(spec)
-        fill = np.nan if np.dtype(spec.dtype).kind == "f" else 0
-        return pack_rows(values, (rows, *spec.shape[1:]), self.shard_frames // rows, fill)
-
-    def _chunk_rows(self, spec: ArraySpec) -> int:
-        row_bytes = int(np.prod(spec.shape[1:], dtype=np.int64)) * np.dtype(spec.dtype).itemsize
-        return 1 if row_bytes >= SMALL_ROW_BYTES else self.shard_frames
-
     def decode(self, shard: Shard, spec: ArraySpec, data: bytes) -> Array:
-        """Return what the bytes of a shard's file hold, whatever metadata lie beside it; raises what the codecs raise."""
-        array, files = self._new_array(spec)
-        files["/".join(_shard_parts(shard.index, len(spec.shape)))] = default_buffer_prototype().buffer.from_bytes(data)
+        """Return what the bytes of a shard's file hold, laid out as declared; raises what the codecs raise."""
+        array, files = self._layout(video_name(shard.record), spec).new_array()
+        files["/".join(shard_parts(shard.index, len(spec.shape)))] = default_buffer_prototype().buffer.from_bytes(data)
         return np.asarray(array[shard.start : shard.stop])
 
     def metadata(self, video: str, specs: tuple[ArraySpec, ...]) -> dict[str, bytes]:
@@ -178,13 +145,32 @@ class Artifact:
         group = bytes(_group_files()["zarr.json"].to_bytes())
         found = {"data/zarr.json": group, f"data/{video}/zarr.json": group}
         for spec in specs:
-            found[f"data/{video}/{spec.name}/zarr.json"] = bytes(self._new_array(spec)[1]["zarr.json"].to_bytes())
+            found[f"data/{video}/{spec.name}/zarr.json"] = self._layout(video, spec).metadata
         return found
+
+    def _layout(self, video: str, spec: ArraySpec) -> Layout:
+        """Return how an array of a folder of a video is, or will be, laid out.
+
+        Whether it is packed was decided when it was begun: its metadata say so or, where they are damaged, its shards.
+        """
+        wanted, other = (Layout(spec, self.shard_frames, packed) for packed in (spec.packed, not spec.packed))
+        folder = f"data/{video}/{spec.name}"
+        try:
+            found = self.place.read(f"{folder}/zarr.json")
+        except OSError:
+            found = b""
+        if found in (wanted.metadata, other.metadata):
+            return wanted if found == wanted.metadata else other
+        for index in sorted(filter(str.isdecimal, self.place.names(f"{folder}/c"))):
+            packed = seems_packed(self.place, "/".join((folder, *shard_parts(int(index), len(spec.shape)))), wanted)
+            if packed is not None:
+                return wanted if packed == wanted.packed else other
+        return wanted
 
     def shard_files(self, shard: Shard, specs: tuple[ArraySpec, ...]) -> dict[str, ArraySpec]:
         """Return where the arrays of a shard lie: path relative to the artifact -> array."""
         video = video_name(shard.record)
-        return {"/".join(("data", video, spec.name, *_shard_parts(shard.index, len(spec.shape)))): spec for spec in specs}
+        return {"/".join(("data", video, spec.name, *shard_parts(shard.index, len(spec.shape)))): spec for spec in specs}
 
     def write(self, shard: Shard, arrays: Mapping[str, Array], specs: tuple[ArraySpec, ...]) -> dict[str, str]:
         """Write one shard whole and return the checksum of each file, by path relative to the artifact.
@@ -201,10 +187,11 @@ class Artifact:
         for spec in specs:
             values = arrays[spec.name]
             _check_values(self.stage, shard, spec, values)
-            data = self._encode(spec, values)
+            layout = self._layout(video_name(shard.record), spec)
+            data = pack_rows(values, layout)
             (file,) = self.shard_files(shard, (spec,))
-            self.place.write(file, data)  # it is there when this returns: no receipt overtakes what it vouches for
-            checksums[file] = digest_bytes(data)
+            self.place.write(file, *data)  # it is there when this returns: no receipt overtakes what it vouches for
+            checksums[file] = checksum_of(data, "" if layout.packed else CRC32C)
         return checksums
 
     def read(self, record: VideoRecord, spec: ArraySpec, start: int, stop: int) -> Array:
@@ -225,17 +212,15 @@ class Artifact:
         for shard in shards:
             self._require_receipt(shard, length)
         try:
-            array = self._open(folder, spec)
-            values = np.empty((stop - start, *spec.shape[1:]), array.dtype)
+            layout = self._open(folder, spec)
+            values = np.empty((stop - start, *spec.shape[1:]), spec.dtype)
             for shard in shards:
-                file = "/".join((folder, *_shard_parts(shard.index, array.ndim)))
+                file = "/".join((folder, *shard_parts(shard.index, len(spec.shape))))
                 self.place.require(file)
                 first, last = max(start, shard.start), min(stop, shard.stop)
                 if first == last:  # nothing was asked for
                     continue
-                chunks = self.shard_frames // array.chunks[0]
-                out = values[first - start : last - start]
-                read_rows(self.place, file, array.chunks, chunks, first - shard.start, out)
+                read_rows(self.place, file, layout, first - shard.start, values[first - start : last - start])
             return values
         except MemoryError:
             raise
@@ -245,11 +230,12 @@ class Artifact:
                 f"({type(error).__name__}: {error}); run: stpa {self.made_by} --force --videos {quote(escape(record.id))}"
             ) from error
 
-    def _open(self, folder: str, spec: ArraySpec) -> "zarr.Array[Any]":
+    def _open(self, folder: str, spec: ArraySpec) -> Layout:
         if folder not in self._opened:
             array = self.place.array(folder)
-            require_layout(array, self._new_array(spec)[0])
-            self._opened[folder] = array
+            layout = Layout(spec, self.shard_frames, is_packed(array))
+            require_layout(array, layout.new_array()[0])
+            self._opened[folder] = layout
         return self._opened[folder]
 
     def _require_receipt(self, shard: Shard, length: int) -> None:
@@ -268,11 +254,6 @@ def _group_files() -> StoredFiles:
     files: StoredFiles = {}
     zarr.create_group(MemoryStore(files))
     return files
-
-
-def _shard_parts(index: int, ndim: int) -> list[str]:
-    """Return where a Zarr array keeps a shard of all of a frame: c/INDEX/0/0 for three axes."""
-    return ["c", str(index), *["0"] * (ndim - 1)]
 
 
 def _all_finite(values: Array) -> bool:

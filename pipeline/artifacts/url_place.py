@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pipeline.artifacts.keys import digest_bytes
+from pipeline.artifacts.checksums import checksum_of
 from pipeline.artifacts.place import Entry, Place
 from pipeline.files import connect
 
@@ -72,12 +72,12 @@ class UrlPlace(Place):
         with _told(self / file):
             return bytes(system.cat_file(path, start=start, end=stop))
 
-    def write(self, file: str, data: bytes) -> None:
+    def write(self, file: str, *data: bytes | memoryview) -> None:
         """Put a file."""
         system, path = self._at(file)
         try:
             with _told(self / file):
-                system.pipe_file(path, data)
+                system.pipe_file(path, b"".join(data))
         except FileNotFoundError as error:  # of the bucket
             raise OSError(f"{self / file}: cannot be written: {error}") from error
 
@@ -133,9 +133,9 @@ class UrlPlace(Place):
         """Return that nothing is a link."""
         return ""
 
-    def digest(self, file: str) -> str:
+    def digest(self, file: str, like: str = "") -> str:
         """Return the checksum of a file."""
-        return digest_bytes(self.read(file))
+        return checksum_of([self.read(file)], like)
 
     def modified(self, folder: str = "") -> float:
         """Return the date of the newest file below a prefix."""

@@ -12,7 +12,7 @@ from pipeline.artifacts.workspace import Workspace
 from pipeline.contract import FolderStage, Shard, ShardStage
 from pipeline.execution.executors import Result
 
-COMPRESSED = 0.3  # no array of ours was seen to compress to less: with less disk than that a run is bound to fail
+COMPRESSED = 0.3  # no packed array of ours was seen to take less: with less disk than that a run is bound to fail
 SAMPLE = 200  # receipts that are read for an estimate
 RECEIPT_BYTES = 4096
 
@@ -57,26 +57,30 @@ def _measured(artifact: Artifact, names: Sequence[str]) -> Iterator[tuple[float,
             yield float(seconds), stop - start
 
 
-def size_of(stage: ShardStage, shards: Iterable[Shard]) -> int:
-    """Return the bytes of these shards before compression."""
+def size_of(stage: ShardStage, shards: Iterable[Shard], packed: float = 1) -> int:
+    """Return the bytes of these shards before compression, or with arrays that are compressed down to a share of theirs."""
     return sum(
-        int(np.prod((shard.stop - shard.start, *spec.shape[1:]), dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+        int(
+            np.prod((shard.stop - shard.start, *spec.shape[1:]), dtype=np.int64)
+            * np.dtype(spec.dtype).itemsize
+            * (packed if spec.packed else 1)
+        )
         for shard in shards
         for spec in stage.arrays(shard.record)
     )
 
 
-def require_room(workspace: Workspace, size: int) -> None:
+def require_room(workspace: Workspace, stage: ShardStage, shards: Iterable[Shard]) -> None:
     """Refuse a run that is bound to fill the disk.
 
     Raises
     ------
     OSError
-        There is less room than ``size`` bytes before compression need at least.
+        There is less room than these shards need at least.
     """
-    free = workspace.place.free()
-    if free is not None and free < COMPRESSED * size:
-        raise _full(workspace, f"room for about {size:,} bytes before compression", free)
+    least, free = size_of(stage, shards, packed=COMPRESSED), workspace.place.free()
+    if free is not None and free < least:
+        raise _full(workspace, f"room for {least:,} bytes at least", free)
 
 
 def watch_room(

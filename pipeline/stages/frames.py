@@ -23,7 +23,7 @@ class FramesStage(ShardStage):
 
     def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
         """Declare ``frames``."""
-        return (picture_array("frames", "frames at model resolution", record, self.config.frames),)
+        return (picture_array("frames", "frames at model resolution", record, self.config),)
 
     def worker(self) -> ShardWorker:
         """Decode, resize and, where asked for, turn to grey."""

@@ -46,7 +46,7 @@ class InpaintStage(ShardStage):
     def arrays(self, record: VideoRecord) -> tuple[ArraySpec, ...]:
         """Declare ``image``."""
         described = "frames with one object repainted (spatial pseudo-anomalies)"
-        return (picture_array("image", described, record, self.config.frames),)
+        return (picture_array("image", described, record, self.config),)
 
     def worker(self) -> ShardWorker:
         """Load the inpainter; paint the frames that have an object."""

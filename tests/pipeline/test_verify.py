@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.keys import digest_bytes
+from pipeline.artifacts.layout import Layout
 from pipeline.artifacts.receipts import make_receipt, receipt_name
 from pipeline.artifacts.seals import sealed
+from pipeline.artifacts.shard_rows import pack_rows
 from pipeline.artifacts.store import Artifact, DamagedShardError, MissingShardError
 from pipeline.artifacts.subject import subject_of
 from pipeline.artifacts.use import in_use
@@ -160,11 +162,41 @@ def write_falsely(values: np.ndarray, spec: ArraySpec | None = None) -> None:
     assert isinstance(stage, ShardStage)
     shard = flows.shards(record, stage.length(record))[1]
     real = stage.arrays(record)[0]
-    data = flows._encode(spec or real, values)
+    data = b"".join(pack_rows(values, Layout(spec or real, flows.shard_frames, packed=True)))
     ((file, _),) = flows.shard_files(shard, (real,)).items()
     (flows.folder / file).write_bytes(data)
     receipt = make_receipt(shard, seconds=1, files={file: digest_bytes(data)}, provenance={})
     flows.write_receipt(receipt_name(record, 1, 3), asdict(receipt))
+
+
+def test_packed_pictures_are_as_good_as_others_and_are_repaired_as_what_they_were() -> None:
+    folder, flows = artifact("frames").folder, files(artifact("flows").folder)
+    plain = files(folder)
+    shutil.rmtree(folder)
+    run("frames", *settings("run.pack_pictures=true"))
+    packed = files(folder)
+    assert packed.keys() == plain.keys()
+    changed = {name for name in packed if packed[name] != plain[name]}
+    assert changed == {name for name in packed if name.count("/") > 2}  # arrays, but not what is above them
+    assert verify() == []
+    assert "nothing to do" in run("frames", *settings()).stderr
+    run("flows", *settings("run.workers=2"), "--force")
+    assert files(artifact("flows").folder) == flows
+    shard, (metadata, *_) = shard_file(), sorted(folder.glob("data/*a@*/*/zarr.json"))
+    for path, bit in ((shard, 999), (metadata, 999)):
+        flip(path, bit)
+        assert [finding["place"] for finding in verify(code=1)] == [path.relative_to(folder).as_posix()]
+        run("verify", *settings(), "--repair")
+        assert files(folder) == packed
+    metadata.write_bytes(plain[metadata.relative_to(folder).as_posix()])  # sound, but of shards that are not packed
+    assert len(verify(code=1)) == 3
+    run("verify", *settings(), "--repair")
+    assert verify() == []
+    assert files(artifact("frames").folder / "data" / metadata.parent.parent.name) == {
+        name.removeprefix(f"data/{metadata.parent.parent.name}/"): data
+        for name, data in plain.items()
+        if metadata.parent.parent.name in name
+    }
 
 
 def test_nan_is_found_though_its_receipt_vouches_for_it() -> None:
