@@ -119,7 +119,7 @@ def print_speeds(weights: Path, folder: Path, options: argparse.Namespace) -> No
         speed, each = options.frames / taken_2[0], taken_2[1] / options.frames
         print(f"{label:48} {speed:8.2f} {clock:6.2f} {each:18.4f} {processor_times:6.2f} {error.max():16.5f}")
     for label, stage in stages.items():
-        print_overhead(stage, CLIPVisionModelWithProjection, ["forward"], device, label)
+        print_overhead(stage, CLIPVisionModelWithProjection, ["forward"], device, label, repeat=options.repeat)
 
 
 def _run_stage(folder: Path, settings: list[str], peaks: Any) -> None:

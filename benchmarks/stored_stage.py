@@ -84,35 +84,45 @@ class StoredStage:
 
 
 @contextmanager
-def clocked(owner: Any, method: str, device: torch.device, taken: list[float]) -> Iterator[None]:
-    """Add the seconds of every call of a method to a list while the context lasts."""
+def clocked(owner: Any, method: str, device: torch.device, taken: list[NDArray[np.float64]]) -> Iterator[None]:
+    """Add the seconds of every call of a method, (2,) of clock and processor, to a list while the context lasts."""
     original = getattr(owner, method)
 
-    def wait() -> float:
+    def wait() -> NDArray[np.float64]:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return time.perf_counter()
+        return np.array([time.perf_counter(), time.process_time()])
 
     def call(*arguments: Any, **named: Any) -> Any:
-        start = wait()
+        start_2 = wait()
         answer = original(*arguments, **named)
-        taken.append(wait() - start)
+        taken.append(wait() - start_2)
         return answer
 
     with mock.patch.object(owner, method, call):
         yield
 
 
-def print_overhead(stage: Callable[[], Any], owner: Any, methods: Sequence[str], device: torch.device, name: str) -> None:
-    """Run a stage once more and print the share of its time outside of the calls of its model."""
-    taken: list[float] = []
-    with ExitStack() as stack:
-        for method in methods:
-            stack.enter_context(clocked(owner, method, device, taken))
-        start = time.perf_counter()
-        stage()
-        whole = time.perf_counter() - start
-    print(f"{name}: {100 * (1 - sum(taken) / whole):.1f} % of {whole:.2f} s is spent outside of the model")
+def print_overhead(
+    stage: Callable[[], Any], owner: Any, methods: Sequence[str], device: torch.device, name: str, *, repeat: int = 1
+) -> None:
+    """Run a stage some more and print the share of its time outside of the calls of its model, the median of all runs."""
+    shares_R2, seconds_R = [], []
+    for _ in range(repeat):
+        taken: list[NDArray[np.float64]] = []
+        with ExitStack() as stack:
+            for method in methods:
+                stack.enter_context(clocked(owner, method, device, taken))
+            start_2 = np.array([time.perf_counter(), time.process_time()])
+            stage()
+            whole_2 = np.array([time.perf_counter(), time.process_time()]) - start_2
+        shares_R2.append(100 * (1 - np.sum(taken, axis=0) / whole_2))
+        seconds_R.append(whole_2[0])
+    clock, processor = np.median(shares_R2, axis=0)
+    print(
+        f"{name}: {clock:.1f} % of {np.median(seconds_R):.2f} s, and {processor:.1f} % of the processor's, "
+        "is spent outside of the model"
+    )
 
 
 def least_seconds(ways: Sequence[Callable[[], Any]], repeat: int) -> tuple[NDArray[np.float64], list[Any]]:

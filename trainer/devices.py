@@ -1,7 +1,5 @@
 """Which device computes, in which precision, and what becomes of memory on the CPU."""
 
-import ctypes
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -9,12 +7,11 @@ import torch
 
 from pipeline.config import ConfigError
 from pipeline.execution import ranks
-from pipeline.models.devices import pick_device
+from pipeline.models.devices import keep_freed_memory, pick_device
 
 __all__ = ["Precision", "autocast", "keep_freed_memory", "pick_device", "pick_devices", "usable_precision"]
 
 Precision = Literal["bf16", "fp32"]
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def pick_devices(wanted: str) -> tuple[torch.device, ...]:
@@ -51,15 +48,3 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that tensors leave, until it ends; returns whether it does (with glibc only).
-
-    A step on the CPU frees and asks for gigabytes. By default the system takes every large piece back and hands out cleared
-    pages the next time, which costs a seventh of the time of a step.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
-        return False
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))

@@ -1,8 +1,13 @@
-"""Which device computes."""
+"""Which device computes, and what becomes of memory on the CPU."""
+
+import ctypes
+import sys
 
 import torch
 
 from pipeline.config import ConfigError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def pick_device(name: str) -> torch.device:
@@ -27,3 +32,15 @@ def pick_device(name: str) -> torch.device:
 def describe_device(device: torch.device) -> str:
     """Return a device for provenance: cpu, or cuda with the name of the GPU."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that tensors leave, until it ends; returns whether it does (with glibc only).
+
+    A network on the CPU frees and asks for gigabytes. By default the system takes every large piece back and hands out
+    cleared pages the next time, which costs a seventh of the time of a training step, and a quarter of that of the encoder.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
@@ -16,7 +15,8 @@ from transformers.utils import logging as transformers_logging
 
 from pipeline.config import ConfigError, FeaturesSettings
 from pipeline.models.clip_folder import encoder_folder, encoder_kind, feature_length, image_size, read_preparation
-from pipeline.models.devices import pick_device
+from pipeline.models.clip_pictures import PicturePreparer
+from pipeline.models.devices import keep_freed_memory, pick_device
 
 _MODELS: dict[str, tuple[Any, Any, str]] = {
     "clip": (CLIPVisionConfig, CLIPVisionModelWithProjection, "image_embeds"),
@@ -35,14 +35,19 @@ class Encoder:
     def __init__(self, folder: Path, settings: FeaturesSettings) -> None:
         self.length = feature_length(folder)
         self._device = pick_device(settings.device)
+        if self._device.type == "cpu":
+            keep_freed_memory()
         self._batch_size = settings.batch_size
         self._type = pick_type(settings.precision, self._device)
         self._model, self._answer = _open_model(folder)
         self._model.to(self._device, self._type).eval()
-        self._size = image_size(folder)
-        self._letterbox = settings.preprocessing == "letterbox"
-        self._own = read_preparation(folder)
-        self._mean_3, self._std_3 = (torch.tensor(v, device=self._device) for v in (self._own.mean, self._own.std))
+        self._prepare = PicturePreparer(
+            read_preparation(folder),
+            image_size(folder),
+            keep_all=settings.preprocessing == "letterbox",
+            device=self._device,
+            dtype=self._type,
+        )
 
     def provenance(self) -> dict[str, Any]:
         """Return what no key holds of how features are made (plain JSON)."""
@@ -69,19 +74,8 @@ class Encoder:
 
     def _encode(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            image_BCHW = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(self._device).permute(0, 3, 1, 2)
-            pixel_BCHW = self._prepare(image_BCHW.float().div(255).expand(-1, 3, -1, -1))
-            pixel_BCHW = (pixel_BCHW - self._mean_3[:, None, None]) / self._std_3[:, None, None]
-            embedding_BD: Tensor = getattr(self._model(pixel_values=pixel_BCHW.to(self._type)), self._answer)
+            embedding_BD: Tensor = getattr(self._model(pixel_values=self._prepare(images_BHWC)), self._answer)
             return np.asarray(embedding_BD.float().cpu().numpy())
-
-    def _prepare(self, image_BCHW: Tensor) -> Tensor:
-        bicubic = self._own.bicubic
-        if self._letterbox:
-            return letterbox(image_BCHW, self._size, self._mean_3, bicubic=bicubic)
-        if self._own.squash:
-            return _resized(image_BCHW, self._size, self._size, bicubic=bicubic)
-        return centre_crop(image_BCHW, self._size, self._own.short_side_for(self._size), bicubic=bicubic)
 
 
 def pick_type(precision: str, device: torch.device) -> torch.dtype:
@@ -102,42 +96,6 @@ def open_encoder(settings: FeaturesSettings) -> Encoder:
         The weights are damaged, or not those of the image tower that config.json describes.
     """
     return Encoder(encoder_folder(settings.model, settings.revision), settings)
-
-
-def letterbox(image_BCHW: Tensor, size: int, fill_3: Tensor, *, bicubic: bool = False) -> Tensor:
-    """Resize the long side to ``size`` (antialiased), keep the whole frame, pad both ends alike with a colour.
-
-    Images (B, 3, H, W) float 0..1 become (B, 3, size, size).
-    """
-    height, width = image_BCHW.shape[2:]
-    scale = size / max(height, width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    padded_BCHW = fill_3[:, None, None].expand(len(image_BCHW), -1, size, size).clone()
-    top, left = (size - rows) // 2, (size - columns) // 2
-    padded_BCHW[:, :, top : top + rows, left : left + columns] = _resized(image_BCHW, rows, columns, bicubic=bicubic)
-    return padded_BCHW
-
-
-def centre_crop(image_BCHW: Tensor, size: int, short_side: int, *, bicubic: bool = False) -> Tensor:
-    """Resize the short side to ``short_side`` (antialiased) and cut the middle out, as CLIP's image processors do.
-
-    Images (B, 3, H, W) float 0..1 become (B, 3, size, size); nothing is padded.
-    """
-    height, width = image_BCHW.shape[2:]
-    if height <= width:
-        rows, columns = short_side, int(short_side * width / height)
-    else:
-        rows, columns = int(short_side * height / width), short_side
-    top, left = round((rows - size) / 2), round((columns - size) / 2)
-    return _resized(image_BCHW, rows, columns, bicubic=bicubic)[:, :, top : top + size, left : left + size]
-
-
-def _resized(image_BCHW: Tensor, rows: int, columns: int, *, bicubic: bool) -> Tensor:
-    if tuple(image_BCHW.shape[2:]) == (rows, columns):
-        return image_BCHW
-    mode = "bicubic" if bicubic else "bilinear"
-    resized_BCHW = F.interpolate(image_BCHW, (rows, columns), mode=mode, align_corners=False, antialias=True)
-    return resized_BCHW.clamp(0, 1) if bicubic else resized_BCHW  # cubic curves overshoot at edges
 
 
 def _open_model(folder: Path) -> tuple[Any, str]:

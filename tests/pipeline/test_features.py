@@ -17,7 +17,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, CLIPVisionConfig,
 from pipeline.config import Config, ConfigError, FeaturesSettings
 from pipeline.contract import Array, Inputs, Labels, Shard, Split, Video, VideoRecord
 from pipeline.models.clip_folder import IMAGENET_MEAN, IMAGENET_STD, encoder_folder, feature_length
-from pipeline.models.encoders import centre_crop, letterbox, open_encoder
+from pipeline.models.clip_pictures import centre_crop, letterbox
+from pipeline.models.encoders import open_encoder
 from pipeline.models.weights import EMBEDDED
 from pipeline.stages.features import FeaturesNormalStage, FeaturesStage
 
