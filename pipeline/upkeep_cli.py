@@ -255,14 +255,18 @@ def _variants(overrides: Iterable[str]) -> list[tuple[str, ...]]:
 def _print_garbage(found: "Sequence[Garbage]", now: float) -> None:
     for garbage in found:
         place = garbage.place
-        what = f"{place.parent.name}/{place.name}" if garbage.kind == "artifact" else str(place)
+        what = str(place)
+        if garbage.kind != "leftover" and garbage.artifact is not None:
+            what = what.removeprefix(f"{garbage.artifact.parent.parent}/")
         used = "use not recorded" if garbage.used is None else f"used {_ago(now - garbage.used)}"
         text = f"{garbage.receipts:6} receipts, written {_ago(now - garbage.written)}, {used}"
         if garbage.kind == "leftover":
             text = f"left by something interrupted {_ago(now - garbage.written)}"
         click.echo(f"{what:44} {_megabytes(garbage.size):>12}  {text}{', in use now' if garbage.in_use else ''}")
     total = _megabytes(sum(garbage.size for garbage in found))
-    click.echo(f"{len(found)} that none of the settings refers to, {total}" if found else "nothing to remove")
+    gone = any(garbage.kind == "gone" for garbage in found)
+    who = "neither the settings nor the videos refer" if gone else "none of the settings refers"
+    click.echo(f"{len(found)} that {who} to, {total}" if found else "nothing to remove")
 
 
 def _confirmed(size: int, as_json: bool) -> bool:

@@ -14,6 +14,9 @@ from pipeline.files import PARTIAL
 SHARD_FILE = re.compile(r"data/(?P<video>[^/]+)/(?P<array>[^/]+)/c/(?P<index>\d+)(?P<zeros>(?:/0)*)", re.DOTALL)
 ARRAY_FILE = re.compile(r"data/(?P<video>[^/]+)/(?:(?P<array>[^/]+)/)?zarr\.json", re.DOTALL)
 
+VIDEO = re.compile(r".+@[0-9a-f]+", re.DOTALL)
+"""The folder of a video: where nothing is known of the videos, one that was begun, though no shard of it was finished."""
+
 
 def find_strays(subject: Subject, receipts: set[str]) -> Iterator[tuple[str, str]]:
     """Return place and nature of what does not belong to an artifact; of a folder of which nothing does, its name only."""
@@ -64,7 +67,8 @@ class _Belonging:
             rank = 1 + match["zeros"].count("/")
             return (match["video"], int(match["index"])) in self._shards and self._has_array(match, rank)
         if match := ARRAY_FILE.fullmatch(place):
-            return match["video"] in self._names and (match["array"] is None or self._has_array(match))
+            begun = match["video"] in self._names or (not self._videos and VIDEO.fullmatch(match["video"]) is not None)
+            return begun and (match["array"] is None or self._has_array(match))
         return place in {"manifest.json", "data/zarr.json"}
 
     def _has_array(self, match: re.Match[str], rank: int | None = None) -> bool:

@@ -210,7 +210,10 @@ def test_gone_shows_what_was_made_of_videos_that_are_gone_or_replaced_and_remove
         len(data) for name, data in before.items() if any(name.startswith(f"small/{gone}/") for gone in names)
     )
     assert files(Path("cache")) == before
-    assert "nothing was removed; add --yes" in run("gc", *settings(), *kept, "--gone").stderr
+    told = run("gc", *settings(), *kept, "--gone")
+    assert "nothing was removed; add --yes" in told.stderr
+    assert "7 that neither the settings nor the videos refer to" in told.stdout
+    assert {line.split()[0] for line in told.stdout.splitlines()[:-1]} == {f"small/{name}" for name in names}
     assert "removed 7 of 7" in run("gc", *settings(), *kept, "--gone", "--yes").stderr
     left = {name: data for name, data in before.items() if not any(name.startswith(f"small/{gone}/") for gone in names)}
     assert files(Path("cache")) == left

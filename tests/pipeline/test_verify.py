@@ -304,6 +304,19 @@ def test_artifacts_of_other_settings_are_looked_at_with_all() -> None:
     assert verify("--all") == []
 
 
+def test_a_run_of_other_settings_that_was_interrupted_is_no_fault() -> None:
+    run("frames", *settings("frames.height=48"))
+    other = space("frames.height=48").artifact("frames")
+    for name in other.receipts():
+        if name.startswith("train-b@"):  # begun, and stopped before its first shard was there
+            other.remove_receipt(name)
+    shutil.rmtree(next((other.folder / "data").glob("train-b@*/frames/c")))
+    assert verify("--all") == []
+    (other.folder / "data" / "zarr.json").with_name("notes.txt").touch()
+    (finding,) = verify("--all", code=1)
+    assert finding["place"] == "data/notes.txt"
+
+
 def test_nothing_is_concluded_from_an_artifact_whose_settings_are_lost() -> None:
     folder = space("frames.height=48").artifact("frames").folder
     run("frames", *settings("frames.height=48"))
