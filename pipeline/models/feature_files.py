@@ -8,9 +8,7 @@ the content of the video; features of other content are refused), and those of t
 were made. Nothing is followed out of the file: no external or soft links, no virtual datasets, no raw files.
 """
 
-import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError, VideoRecord
+from pipeline.models.digests import file_digest
 
 LONGEST_FEATURE = 65_536  # numbers; a longer one is no embedding of a frame
 LARGEST_CHUNK = 2**28  # bytes that a damaged or hostile file may make us unpack at once
@@ -41,14 +40,7 @@ def file_identity(path: Path) -> str:
     path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"features.file: expected an HDF5 file at {path}, found none; see docs/architecture.md")
-    stat = path.stat()
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _sha256(path: Path, size: int, date: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)
 
 
 class FeatureFile:

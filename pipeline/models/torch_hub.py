@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import ConfigError
+from pipeline.models.digests import file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ class TorchWeights:
         if self.value == "default":
             return self.default
         try:
-            return _sha256(self._local_file())
+            return file_digest(self._local_file())
         except (FileNotFoundError, ConfigError):
             return "missing"  # nothing is ever made under such a key: require raises before
 

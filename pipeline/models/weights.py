@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pipeline.models.digests import file_digest
 
 if TYPE_CHECKING:  # what identifies weights is asked for by `stpa status`, which must not wait for torch
     import torch
@@ -56,25 +57,14 @@ def content_identity(folder: Path, suffixes: tuple[str, ...] = _IDENTIFYING) -> 
     the files that count.
     """
     files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix in suffixes and path.name != PROVENANCE
+        path for path in folder.rglob("*") if path.is_file() and path.suffix in suffixes and path.name != PROVENANCE
     )
     if not files:
         raise FileNotFoundError(f"{folder}: expected settings (.json) and weights (.safetensors), found neither")
     total = hashlib.sha256()
     for path in files:
-        found = path.stat()
-        digest = _sha256(path, found.st_size, found.st_mtime_ns)
-        total.update(f"{path.relative_to(folder).as_posix()}\0{digest}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
     return total.hexdigest()
-
-
-@lru_cache(maxsize=256)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    """Return the sha256 (hex) of a file; read once while its size and date stay: a command asks for its key many times."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
