@@ -1,7 +1,7 @@
 """Opening video files: what OpenCV makes of them, and the rate that they claim."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,9 +10,13 @@ import cv2
 from pipeline.contract import DataError, Video
 from pipeline.datasets.remote import fetch
 
+ONE_THREAD = (cv2.CAP_PROP_N_THREADS, 1)
+"""Of FFmpeg's decoder. With several, pictures of damaged video are others every time that they are decoded; and where
+processes share the cores out, they cost a fifth of decoding."""
 
-def open_capture(path: Path) -> cv2.VideoCapture:
-    """Open a video file with FFmpeg only: other backends take ``%`` in a name for a pattern.
+
+def open_capture(path: Path, parameters: Sequence[int] = ()) -> cv2.VideoCapture:
+    """Open a video file with FFmpeg only: other backends take ``%`` in a name for a pattern. ``parameters`` are OpenCV's.
 
     Raises
     ------
@@ -21,7 +25,7 @@ def open_capture(path: Path) -> cv2.VideoCapture:
     """
     try:
         with _utf8_name(fetch(path)) as name:
-            capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+            capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, list(parameters))
     except OSError as error:
         raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
     if not capture.isOpened():

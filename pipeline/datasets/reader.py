@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pipeline.contract import Cut, DataError, Video
-from pipeline.datasets.captures import native_rate, open_capture
+from pipeline.datasets.captures import ONE_THREAD, native_rate, open_capture
 from pipeline.datasets.cuts import count_kept, frame_at
 from pipeline.datasets.images import Frames, check_picture, decode_image, read_bytes, size_error, swap_to_rgb
 from pipeline.datasets.listing import check_numbering, where
@@ -128,12 +128,12 @@ class _FileReader(FrameReader):
 
     def __init__(self, video: Video) -> None:
         super().__init__(video)
-        self._capture = open_capture(video.files[0])
+        self._capture = open_capture(video.files[0], ONE_THREAD)
 
     def _move_to(self, start: int) -> None:
         if start < self._position:
             self._capture.release()
-            self._capture = open_capture(self.video.files[0])
+            self._capture = open_capture(self.video.files[0], ONE_THREAD)
             self._position = 0
         while self._position < start and self._capture.grab():  # a grabbed frame is not converted
             self._position += 1
