@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pipeline.config import ConfigError, FeaturesSettings
 from pipeline.models.hub import HubModel, find_hub_model, is_hub_id
+from pipeline.models.variants import HALF, has_weights, listed_files
 from pipeline.models.weights import content_identity, model_folder
 
 SETTING = "features.model"
@@ -17,6 +18,8 @@ SHARDED = "model.safetensors.index.json"
 """Lists the parts of weights that were saved in several files."""
 WANTED = ("*.json", "model*.safetensors")
 """What is fetched of a repository: many hold the same weights in other forms as well, pickles among them."""
+HALVES = (f"model.{HALF}*.safetensors",)
+"""What is fetched of one that has weights of half precision alone."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """What ViFi-CLIP normalises with (not OpenAI's values); a folder's preprocessor_config.json may say otherwise."""
@@ -40,15 +43,35 @@ def encoder_folder(model: str, revision: str = "") -> Path:
     hub = _hub_model(model, revision)
     if hub is not None:
         # Without it nobody knows by what pictures are normalised: a guess would give other embeddings without a word.
-        return hub.require([SETTINGS, (WEIGHTS, SHARDED), PREPROCESSOR])
+        return hub.require([SETTINGS, *_missing_weights(hub.folder), PREPROCESSOR])
     folder = model_folder(model, "vifi_clip", (SETTINGS,))
-    return folder if (folder / SHARDED).is_file() else model_folder(model, "vifi_clip", (WEIGHTS,))
+    return model_folder(model, "vifi_clip", _missing_weights(folder))
+
+
+def _missing_weights(folder: Path) -> list[str]:
+    """Return what a folder lacks that has weights neither whole nor of half precision, in one file or several."""
+    if any(has_weights(folder, (WEIGHTS,), (SHARDED,), variant) for variant in ("", HALF)):
+        return []
+    return [name for name in listed_files(folder, (SHARDED,)) if not (folder / name).is_file()] or [WEIGHTS]
+
+
+def weights_variant(folder: Path) -> str | None:
+    """Return fp16 if the weights in a folder are there in half precision alone; else None, as the library wants it."""
+    if has_weights(folder, (WEIGHTS,), (SHARDED,)):
+        return None
+    return HALF if has_weights(folder, (WEIGHTS,), (SHARDED,), HALF) else None
 
 
 def encoder_identity(settings: FeaturesSettings) -> str:
-    """Return what identifies the weights, part of the key: the content of a folder, or id and commit on the hub."""
+    """Return what identifies the weights, part of the key: the content of a folder, or id and commit on the hub.
+
+    Of a model of the hub that is here in half precision alone, this is said too: elsewhere it may lie there whole.
+    """
     hub = _hub_model(settings.model, settings.revision)
-    return content_identity(encoder_folder(settings.model)) if hub is None else hub.identity
+    if hub is None:
+        return content_identity(encoder_folder(settings.model))
+    variant = weights_variant(hub.folder)
+    return f"{hub.identity}/{variant}" if variant else hub.identity
 
 
 def pinned(settings: FeaturesSettings) -> FeaturesSettings:
@@ -74,7 +97,7 @@ def declared_settings(settings: FeaturesSettings) -> dict[str, Any]:
 def _hub_model(model: str, revision: str) -> HubModel | None:
     if not is_hub_id(model, revision, setting=SETTING):
         return None
-    return find_hub_model(model, revision, setting=SETTING, include=WANTED)
+    return find_hub_model(model, revision, setting=SETTING, include=WANTED, halves=HALVES)
 
 
 def encoder_kind(folder: Path) -> str:

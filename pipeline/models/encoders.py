@@ -14,7 +14,14 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, Siglip
 from transformers.utils import logging as transformers_logging
 
 from pipeline.config import ConfigError, FeaturesSettings
-from pipeline.models.clip_folder import encoder_folder, encoder_kind, feature_length, image_size, read_preparation
+from pipeline.models.clip_folder import (
+    encoder_folder,
+    encoder_kind,
+    feature_length,
+    image_size,
+    read_preparation,
+    weights_variant,
+)
 from pipeline.models.clip_pictures import PicturePreparer
 from pipeline.models.devices import keep_freed_memory, pick_device
 
@@ -39,6 +46,7 @@ class Encoder:
             keep_freed_memory()
         self._batch_size = settings.batch_size
         self._type = pick_type(settings.precision, self._device)
+        self._variant = weights_variant(folder)
         self._model, self._answer = _open_model(folder)
         self._model.to(self._device, self._type).eval()
         self._prepare = PicturePreparer(
@@ -52,7 +60,8 @@ class Encoder:
     def provenance(self) -> dict[str, Any]:
         """Return what no key holds of how features are made (plain JSON)."""
         precision = next(name for name, dtype in _TYPES.items() if dtype == self._type)
-        return {"device": str(self._device), "batch_size": self._batch_size, "precision": precision}
+        half = {"variant": self._variant} if self._variant else {}
+        return {"device": str(self._device), "batch_size": self._batch_size, "precision": precision, **half}
 
     def __call__(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return embeddings (B, ``length``) float32 of images (B, H, W, C) uint8 0..255, C = 1 (grey) or 3 (RGB).
@@ -63,9 +72,7 @@ class Encoder:
             The array is no batch of grey or RGB images of type uint8.
         """
         if images_BHWC.ndim != 4 or images_BHWC.shape[-1] not in (1, 3) or images_BHWC.dtype != np.uint8:
-            raise ValueError(
-                f"expected images (B, H, W, 1 or 3) of uint8, found {images_BHWC.shape} of {images_BHWC.dtype}"
-            )
+            raise ValueError(f"expected images (B, H, W, 1 or 3) of uint8, found {images_BHWC.shape} of {images_BHWC.dtype}")
         parts = [
             self._encode(images_BHWC[start : start + self._batch_size])
             for start in range(0, len(images_BHWC), self._batch_size)
@@ -106,7 +113,12 @@ def _open_model(folder: Path) -> tuple[Any, str]:
     with _quiet():
         try:
             opened: Any = architecture.from_pretrained(
-                folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                variant=weights_variant(folder),
             )
         except (SafetensorError, RuntimeError) as error:
             raise ConfigError(
@@ -136,4 +148,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-

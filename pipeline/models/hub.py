@@ -33,6 +33,8 @@ class HubModel:
     """40 hexadecimal digits."""
     include: tuple[str, ...] = ()
     """Patterns of the files that are wanted, for the command that fetches them; none = all."""
+    halves: tuple[str, ...] = ()
+    """Patterns of weights of half precision, which do where a repository has no others."""
 
     @property
     def identity(self) -> str:
@@ -57,10 +59,11 @@ class HubModel:
         if self.folder.is_dir() and not missing:
             return self.folder
         what = ", ".join(" or ".join(names) for names in missing) or "files"
+        halves = f"; of one with weights of half precision alone, add{_included(self.halves)}" if self.halves else ""
         raise FileNotFoundError(
             f"{self.setting} = {self.id}, revision {self.revision}: expected {what} in {self.folder}, found none; where "
             f"there is a network, run: {fetch_command(self.id, self.revision, self.include)} (if the repository has no "
-            "such file at this revision, choose a revision or model that does)"
+            f"such file at this revision, choose a revision or model that does{halves})"
         )
 
 
@@ -88,7 +91,9 @@ def is_hub_id(model: str, revision: str, *, setting: str) -> bool:
     return True
 
 
-def find_hub_model(model: str, revision: str, *, setting: str, include: Sequence[str] = ()) -> HubModel:
+def find_hub_model(
+    model: str, revision: str, *, setting: str, include: Sequence[str] = (), halves: Sequence[str] = ()
+) -> HubModel:
     """Return a model of the hub with its commit, which is read off the cache unless the revision is one.
 
     Raises
@@ -110,7 +115,8 @@ def find_hub_model(model: str, revision: str, *, setting: str, include: Sequence
                 f"({reference}), found neither; give an existing folder or, where there is a network, run: "
                 f"{fetch_command(model, revision, include)}"
             )
-    return HubModel(setting=setting, id=model, revision=revision, commit=commit, include=tuple(include))
+    patterns = {"include": tuple(include), "halves": tuple(halves)}
+    return HubModel(setting=setting, id=model, revision=revision, commit=commit, **patterns)
 
 
 def repository_folder(model: str) -> Path:
@@ -122,5 +128,8 @@ def repository_folder(model: str) -> Path:
 
 def fetch_command(model: str, revision: str, include: Sequence[str] = ()) -> str:
     """Return the command that fetches a model into the hub's cache."""
-    wanted = "".join(f" --include '{pattern}'" for pattern in include)
-    return f"hf download {model} --revision {revision}{wanted}"
+    return f"hf download {model} --revision {revision}{_included(include)}"
+
+
+def _included(patterns: Sequence[str]) -> str:
+    return "".join(f" --include '{pattern}'" for pattern in patterns)

@@ -22,7 +22,8 @@ from pipeline.config import ConfigError, InpaintSettings
 from pipeline.models.devices import describe_device, pick_device
 from pipeline.models.inpainting_contract import Holes, Images
 from pipeline.models.inpainting_ldm import INDEX
-from pipeline.models.inpainting_pipeline import parts, read_index
+from pipeline.models.inpainting_pipeline import half_parts, parts, read_index
+from pipeline.models.variants import HALF
 
 Part = Any
 """A pipeline, a model or a schedule of diffusers, whose classes are not typed."""
@@ -63,6 +64,7 @@ class PipelinePainter:
         self.size = settings.size or native_size(self._pipe)
         self.always_resized = True
         self._settings = settings
+        self._halves = half_parts(folder, settings)
         self._call = _call_settings(self._pipe, settings)
         self._embeddings = _encode(self._pipe, settings, self._device)
         if "guidance_scale" in self._call and self._guides_nowhere():
@@ -95,6 +97,7 @@ class PipelinePainter:
             "scheduler": type(self._pipe.scheduler).__name__,
             "safety_checker": getattr(self._pipe, "safety_checker", None) is not None,
             "watermark": getattr(self._pipe, "watermark", None) is not None,
+            **({"variant": {HALF: self._halves}} if self._halves else {}),
         }
 
     def _guides_nowhere(self) -> bool:
@@ -164,6 +167,8 @@ def _open(folder: Path, settings: InpaintSettings, dtype: torch.dtype) -> Part:
     without: dict[str, Any] = {name: None for name, part in index.items() if isinstance(part, list) and part[:1] == [None]}
     if "safety_checker" in index and not settings.safety_checker:
         without |= {"safety_checker": None, "requires_safety_checker": False}
+    if half_parts(folder, settings):
+        without["variant"] = HALF
     try:
         with _quiet():
             pipe = AutoPipelineForInpainting.from_pretrained(

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.config import ConfigError, InpaintSettings
-from pipeline.models.hub import find_hub_model, is_hub_id
+from pipeline.models.hub import HubModel, find_hub_model, is_hub_id
 from pipeline.models.inpainting_contract import MISSING, Inpainter, InpainterKind
 from pipeline.models.inpainting_ldm import CLASS as LDM_CLASS
 from pipeline.models.inpainting_ldm import INDEX
+from pipeline.models.variants import HALF, has_weights, listed_files
 from pipeline.models.weights import content_identity
 
 SETTING = "inpaint.model"
@@ -22,6 +23,8 @@ SHARDS = tuple(f"{name}.index.json" for name in WEIGHTS)
 """Lists of the files over which large weights are spread."""
 WANTED = ("*.json", "*.txt", "*.model", *(f"*/{name}" for name in WEIGHTS), "*/*model-*-of-*.safetensors")
 """What of a repository is needed: neither weights in other formats nor in half precision beside the whole ones."""
+HALVES = (f"*/*.{HALF}*.safetensors",)
+"""What is needed of one that has weights of half precision alone."""
 IDENTIFYING = (".json", ".safetensors", ".txt", ".model")  # a tokenizer's merges.txt, a sentencepiece .model
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 LIBRARIES = ("diffusers", "transformers")
@@ -45,13 +48,14 @@ class DiffusersPipeline(InpainterKind):
         return settings.model != "embedded" and path.is_file() and _read(path).get("_class_name") != LDM_CLASS
 
     def identity(self, settings: InpaintSettings) -> dict[str, Any]:
-        """Return id and commit, or the sha256 of all that is in the folder."""
+        """Return id and commit, or the sha256 of all in the folder; and what is used in half precision, if anything is."""
         try:
             if is_hub_id(settings.model, settings.revision, setting=SETTING):
-                found = find_hub_model(settings.model, settings.revision, setting=SETTING, include=WANTED)
-                return {"model": found.id, "model_identity": found.identity}
+                found = _hub_model(settings)
+                return {"model": found.id, "model_identity": found.identity, **_told(found.folder, settings)}
             folder = Path(settings.model).expanduser()
-            return {"model": "folder", "model_identity": content_identity(folder, IDENTIFYING)}
+            identity = content_identity(folder, IDENTIFYING)
+            return {"model": "folder", "model_identity": identity, **_told(folder, settings)}
         except FileNotFoundError:
             return {"model": settings.model, "model_identity": MISSING}
 
@@ -86,7 +90,7 @@ def pipeline_folder(settings: InpaintSettings) -> Path:
         Weights are pickled, or parts are no classes of ``diffusers`` or ``transformers``.
     """
     if is_hub_id(settings.model, settings.revision, setting=SETTING):
-        hub = find_hub_model(settings.model, settings.revision, setting=SETTING, include=WANTED)
+        hub = _hub_model(settings)
         folder = hub.require([INDEX])
         hub.require(_missing(folder, settings))
         return folder
@@ -96,6 +100,28 @@ def pipeline_folder(settings: InpaintSettings) -> Path:
         names = ", ".join(" or ".join(choice) for choice in missing)
         raise FileNotFoundError(f"{SETTING}: expected {names} in {folder}, found none; copy the whole folder again")
     return folder
+
+
+def half_parts(folder: Path, settings: InpaintSettings) -> list[str]:
+    """Return the parts of which weights of half precision are used: none unless a part has no others.
+
+    Where one has no others, ``diffusers`` takes those of half precision of all parts that have them.
+    """
+    if not (folder / INDEX).is_file():
+        return []
+    weighty = [folder / name for name in _weighty_parts(folder, settings)]
+    if all(has_weights(part, WEIGHTS, SHARDS) or not has_weights(part, WEIGHTS, SHARDS, HALF) for part in weighty):
+        return []
+    return sorted(part.name for part in weighty if has_weights(part, WEIGHTS, SHARDS, HALF))
+
+
+def _told(folder: Path, settings: InpaintSettings) -> dict[str, Any]:
+    halves = half_parts(folder, settings)
+    return {"variant": {HALF: halves}} if halves else {}
+
+
+def _hub_model(settings: InpaintSettings) -> HubModel:
+    return find_hub_model(settings.model, settings.revision, setting=SETTING, include=WANTED, halves=HALVES)
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -122,35 +148,39 @@ def parts(index: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {name: (str(value[0]), str(value[-1])) for name, value in listed.items() if value and value[0] is not None}
 
 
+def _weighty_parts(folder: Path, settings: InpaintSettings) -> list[str]:
+    """Return the names of parts that must have weights."""
+    named = parts(read_index(folder)).items()
+    wanted = [(name, class_name) for name, (_, class_name) in named if name != "safety_checker" or settings.safety_checker]
+    return [name for name, class_name in wanted if not class_name.endswith(WITHOUT_WEIGHTS)]
+
+
 def _missing(folder: Path, settings: InpaintSettings) -> list[tuple[str, ...]]:
     """Return which files are missing, one of several each; ConfigError if they are there as pickles only."""
-    missing: list[tuple[str, ...]] = []
-    for name, (_, class_name) in parts(read_index(folder)).items():
+    weighty, missing = _weighty_parts(folder, settings), list[tuple[str, ...]]()
+    for name in parts(read_index(folder)):
         if name == "safety_checker" and not settings.safety_checker:
             continue
         part = folder / name
         if not part.is_dir():
             missing.append((f"{name}/config.json",))
-            continue
-        pickled = [path.name for path in sorted(part.iterdir()) if path.suffix in PICKLES]
-        if class_name.endswith(WITHOUT_WEIGHTS):
-            continue
-        found = any((part / file).is_file() for file in (*WEIGHTS, *SHARDS))
-        if pickled and not found:
-            raise ConfigError(
-                f"{part}: expected safetensors, found {pickled[0]}, a pickle, which can run any code when it is opened; "
-                "choose a model or a revision with safetensors"
-            )
-        if not found:
-            missing.append(tuple(f"{name}/{file}" for file in WEIGHTS))
-        missing += [(f"{name}/{file}",) for file in _shards(part) if not (part / file).is_file()]
+        elif name in weighty and not any(has_weights(part, WEIGHTS, SHARDS, variant) for variant in ("", HALF)):
+            missing += _missing_weights(part)
     return missing
 
 
-def _shards(part: Path) -> list[str]:
-    """Return the files over which weights are spread, if they are."""
-    lists = [part / name for name in SHARDS if (part / name).is_file()]
-    return sorted({str(file) for path in lists for file in _read(path).get("weight_map", {}).values()})
+def _missing_weights(part: Path) -> list[tuple[str, ...]]:
+    """Return which files a part lacks that has weights neither whole nor of half precision."""
+    spread = listed_files(part, SHARDS)
+    pickled = [path.name for path in sorted(part.iterdir()) if path.suffix in PICKLES]
+    if pickled and not spread:
+        raise ConfigError(
+            f"{part}: expected safetensors, found {pickled[0]}, a pickle, which can run any code when it is opened; "
+            "choose a model or a revision with safetensors"
+        )
+    if not spread:
+        return [tuple(f"{part.name}/{file}" for file in WEIGHTS)]
+    return [(f"{part.name}/{file}",) for file in spread if not (part / file).is_file()]
 
 
 def _read(path: Path) -> dict[str, Any]:
