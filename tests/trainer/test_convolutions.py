@@ -23,14 +23,9 @@ def _layer(inputs: int, outputs: int, stride: int) -> tuple[TransposedConvolutio
 
 
 def _plain(layer: TransposedConvolution, received: Tensor) -> Tensor:
-    return F.conv_transpose3d(
-        received,
-        layer.weight,
-        layer.bias,
-        layer.stride,
-        layer.padding,
-        layer.output_padding,  # type: ignore[arg-type]
-    )
+    stride = layer.stride[0]
+    more = (stride - 1, 1, 1)
+    return F.conv_transpose3d(received, layer.weight, layer.bias, (stride, 2, 2), padding=1, output_padding=more)
 
 
 def _gradients(output: Tensor, gradient: Tensor, *of: Tensor) -> tuple[Tensor, ...]:
