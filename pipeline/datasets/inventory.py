@@ -18,7 +18,7 @@ from stat import S_ISREG
 from pipeline.config import CLIP_FRAMES
 from pipeline.contract import DataError, Report, Split, Video, VideoRecord
 from pipeline.datasets.base import Dataset
-from pipeline.datasets.cuts import describe
+from pipeline.datasets.cuts import describe, goes_by_time
 from pipeline.datasets.known_files import Finding, KnownFiles
 from pipeline.datasets.listing import ImageFiles, printable
 from pipeline.datasets.probe import Content, content_of_part, probe
@@ -116,7 +116,10 @@ def _examine(videos: Sequence[Video], known: KnownFiles, on_progress: Report | N
 
 def _selection(video: Video) -> str:
     """Return what is added to the signature of a file of which not all counts, or which may be damaged."""
-    return "" if video.cut is None else f" {describe(video.cut)} {video.cut.damaged}"
+    if video.cut is None:
+        return ""
+    by_times = " by times" if goes_by_time(video.cut) else ""  # what earlier versions found went by the claimed rate
+    return f" {describe(video.cut)} {video.cut.damaged}{by_times}"
 
 
 def _read(pending: Sequence[tuple[Video, str]], known: KnownFiles) -> Iterator[tuple[Video, str, Finding, bool]]:
@@ -161,7 +164,7 @@ def _add(
         problems.append(_problem(video, message))
     else:
         content = asdict(finding)
-        del content["remark"]
+        del content["remark"], content["timed"]
         records.append(VideoRecord(video=video, signature=signature.partition(" ")[0], **content))
 
 

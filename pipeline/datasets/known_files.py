@@ -114,4 +114,5 @@ def _from_row(row: dict[str, Any]) -> tuple[str, Finding]:
         fps=float(row["fps"]),
         digest=str(row["digest"]),
         remark=str(row.get("remark", "")),
+        timed=bool(row.get("timed", True)),
     )

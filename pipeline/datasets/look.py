@@ -15,13 +15,15 @@ import numpy as np
 
 from pipeline.contract import Array, DataError, Video
 from pipeline.datasets import reader
+from pipeline.datasets.clocks import clock_of
 from pipeline.datasets.containers import check_whole
-from pipeline.datasets.cuts import count_kept, describe, step_of
+from pipeline.datasets.cuts import count_kept, describe, rate_of
 from pipeline.datasets.headers import Size, image_size, shown
 from pipeline.datasets.images import decode_image, read_bytes, to_rgb
 from pipeline.datasets.listing import ImageFiles, file_names, numbering_errors, where
 from pipeline.datasets.remote import fetch
 from pipeline.datasets.seen import see_file
+from pipeline.datasets.uneven import remarks_on_repeats, remarks_on_times
 
 _BLOCK = 1 << 20  # bytes
 _HEAD = 1 << 16  # bytes of a video file that tell it from others of its size, in nearly every case
@@ -142,6 +144,7 @@ def _look_at_file(video: Video, deep: bool) -> Look:
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(*problems, str(error)))
     problems += seen.problems(path)
     remarks += seen.remarks(path)
+    remarks += remarks_on_times(video, seen.time_T, seen.fps)
     whole = Look(
         video=video,
         num_frames=seen.frames - damaged if seen.exact else seen.claimed,  # where it was cut off, a decoder makes a frame up
@@ -161,8 +164,9 @@ def _look_at_part(whole: Look) -> Look:
     if cut is None or not cut.selects:
         return whole
     try:
-        frames = count_kept(cut, whole.fps, whole.num_frames, where(video))
-        fps = whole.fps / step_of(cut, whole.fps, where(video))
+        clock = clock_of(video)
+        frames = count_kept(cut, clock, whole.num_frames, where(video))
+        fps = rate_of(cut, clock, where(video))
     except DataError as error:
         return replace(whole, num_frames=0, problems=(*whole.problems, str(error)))
     likeness = f"{whole.likeness} {describe(cut)}"
@@ -170,7 +174,8 @@ def _look_at_part(whole: Look) -> Look:
     if whole.num_frames and not frames:
         found = f"{where(video)}: expected frames in the part {video.id}, found none of {whole.num_frames}; see left_out.csv"
         problems += (found,)
-    return replace(whole, num_frames=frames, fps=fps, likeness=likeness, problems=problems)
+    remarks = (*whole.remarks, *remarks_on_repeats(video, clock, frames))
+    return replace(whole, num_frames=frames, fps=fps, likeness=likeness, problems=problems, remarks=remarks)
 
 
 def _file_likeness(video: Video) -> str:

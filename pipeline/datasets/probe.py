@@ -5,14 +5,19 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from pipeline.contract import DataError, Video
 from pipeline.datasets.captures import capture_rate, open_capture
+from pipeline.datasets.clocks import Times, clock_from, clock_of
 from pipeline.datasets.containers import check_whole
-from pipeline.datasets.cuts import count_kept, digest_cut, step_of
+from pipeline.datasets.cuts import count_kept, digest_cut, goes_by_time, rate_of
 from pipeline.datasets.images import decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
 from pipeline.datasets.remote import fetch
 
+SAME_SECONDS = 0.001
 _BLOCK = 1 << 20  # bytes
 
 
@@ -27,6 +32,8 @@ class Content:
     digest: str
     remark: str = ""
     """What is worth knowing of a video that can be used; empty: nothing."""
+    timed: bool = True
+    """Whether its frames, if they come unevenly, can be told by the times of its packets."""
 
 
 def probe(video: Video, known: Mapping[str, Content] | None = None) -> Content:
@@ -48,16 +55,22 @@ def content_of_part(whole: Content, video: Video) -> Content:
     Raises
     ------
     DataError
-        The recording has a lower rate than was asked for, or does not say its rate.
+        The recording has a lower rate than was asked for, or does not say its rate, or not when its frames were taken.
     """
     cut, name = video.cut, where(video)
     if cut is None or not cut.selects:
         return whole
+    if not whole.timed and goes_by_time(cut):
+        raise DataError(
+            f"{name}: expected frames at the times of their packets, found others, and no constant rate either; seconds and "
+            "dataset.fps need times: convert it, for example ffmpeg -i FILE -fps_mode cfr NEW.mp4"
+        )
+    clock = clock_of(video)
     return replace(
         whole,
-        num_frames=count_kept(cut, whole.fps, whole.num_frames, name),
-        fps=whole.fps / step_of(cut, whole.fps, name),
-        digest=digest_cut(cut, whole.digest),
+        num_frames=count_kept(cut, clock, whole.num_frames, name),
+        fps=rate_of(cut, clock, name),
+        digest=digest_cut(cut, clock, whole.digest),
     )
 
 
@@ -71,7 +84,7 @@ def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
     try:
         fps = capture_rate(capture)
         size: tuple[int, int] | None = None
-        num_frames = 0
+        times: list[float] = []
         while capture.grab():
             if size is None:  # the first frame itself: what the container claims may be unrotated, or wrong
                 ok, frame_HWC = capture.retrieve()
@@ -79,15 +92,30 @@ def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
                     break
                 height, width = to_rgb(frame_HWC, str(path)).shape[:2]
                 size = height, width
-            num_frames += 1
+            times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     finally:
         capture.release()
     if size is None:
         raise DataError(f"{path}: expected a video, found no frame that can be decoded; copy or convert it anew")
+    num_frames = len(times)
+    fps, timed = _rate_and_times(video, np.array(times), fps)
     if damage:
         num_frames -= 1  # of the frame in which it was cut off, a decoder shows what it makes up
         damage = f"{damage}; its first {num_frames} frames are used"
-    return Content(num_frames=num_frames, height=size[0], width=size[1], fps=fps, digest=digest, remark=damage)
+    height, width = size
+    return Content(
+        num_frames=num_frames, height=height, width=width, fps=fps, digest=digest, remark=damage, timed=timed
+    )
+
+
+def _rate_and_times(video: Video, time_T: Times, claimed: float) -> tuple[float, bool]:
+    """Return the frames per second of a file, and whether its packets tell when its frames, decoded, were taken."""
+    seen = clock_from(time_T, claimed)
+    if seen.time_T is None:
+        return claimed, True
+    told = clock_of(video).time_T
+    agree = told is not None and len(told) >= len(time_T) and np.abs(told[: len(time_T)] - seen.time_T).max() < SAME_SECONDS
+    return seen.rate, bool(agree)
 
 
 def _damage(video: Video) -> str:

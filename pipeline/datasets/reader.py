@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from pipeline.contract import Cut, DataError, Video
-from pipeline.datasets.captures import ONE_THREAD, native_rate, open_capture
+from pipeline.datasets.captures import ONE_THREAD, open_capture
+from pipeline.datasets.clocks import clock_of
 from pipeline.datasets.cuts import count_kept, frame_at
 from pipeline.datasets.images import Frames, check_picture, decode_image, read_bytes, size_error, swap_to_rgb
 from pipeline.datasets.listing import check_numbering, where
@@ -31,10 +32,11 @@ class FrameReader(ABC):
         self._last: Frames | None = None  # frame position - 1: the flow of the next shard starts with it
         self._size: tuple[int, int] | None = None
 
-    def read(self, start: int, stop: int, convert: Convert = swap_to_rgb) -> Frames:
+    def read(self, start: int, stop: int, convert: Convert = swap_to_rgb, out: Frames | None = None) -> Frames:
         """Return frames ``start`` to ``stop`` (exclusive).
 
-        ``convert`` is applied frame by frame, so that a shard of large frames is never held at its native size.
+        ``convert`` is applied frame by frame, so that a shard of large frames is never held at its native size. ``out`` is
+        memory for the result, of any length: where it fits it is used, which spares asking the system for as much anew.
 
         Returns
         -------
@@ -54,7 +56,9 @@ class FrameReader(ABC):
         else:
             self._move_to(start)
             first = convert(self._next(stop))
-        frames_THWC = np.empty((stop - start, *first.shape), np.uint8)
+        if out is None or len(out) < stop - start or out.shape[1:] != first.shape:
+            out = np.empty((stop - start, *first.shape), np.uint8)
+        frames_THWC = out[: stop - start]
         frames_THWC[0] = first
         for i in range(1, stop - start):
             frames_THWC[i] = convert(self._next(stop))
@@ -101,10 +105,13 @@ class FrameReader(ABC):
     def _decode(self) -> Frames | None:
         """Return the next frame as OpenCV decodes it, (H, W) grey or (H, W, 3) BGR uint8, or None at the end."""
 
-    def skip_to(self, start: int) -> None:
-        """Make frame ``start`` the next one, without decoding anything if it is already."""
-        if start != self._position:
-            self._move_to(start)
+    def picture_at(self, frame: int) -> Frames | None:
+        """Return what :meth:`next_picture` does of one frame; the one that came last is not decoded again."""
+        if self._last is not None and frame == self._position - 1:
+            return self._last
+        if frame != self._position:
+            self._move_to(frame)
+        return self.next_picture()
 
     @abstractmethod
     def _where(self, position: int) -> str:
@@ -182,7 +189,7 @@ class _PartReader(FrameReader):
     def __init__(self, video: Video, cut: Cut) -> None:
         super().__init__(video)
         self._cut = cut
-        self._rate = native_rate(video)
+        self._clock = clock_of(video)
         self._whole = (_FolderReader if video.is_folder else _FileReader)(video)
 
     def _move_to(self, start: int) -> None:
@@ -190,11 +197,8 @@ class _PartReader(FrameReader):
         self._last = None
 
     def _decode(self) -> Frames | None:
-        frame = frame_at(self._cut, self._rate, self._position, where(self.video))
-        if frame is None:
-            return None
-        self._whole.skip_to(frame)
-        return self._whole.next_picture()
+        frame = frame_at(self._cut, self._clock, self._position, where(self.video))
+        return None if frame is None else self._whole.picture_at(frame)
 
     def _where(self, position: int) -> str:
         return f"{where(self.video)}, frame {position} of {self.video.id}"
@@ -253,7 +257,7 @@ def count_frames(video: Video) -> int:
 def _kept(video: Video, recorded: int) -> int:
     if video.cut is None or not video.cut.selects:
         return recorded
-    return count_kept(video.cut, native_rate(video), recorded, where(video))
+    return count_kept(video.cut, clock_of(video), recorded, where(video))
 
 
 def resize_frames(frames_THWC: Frames, height: int, width: int) -> Frames:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Video
-from pipeline.datasets.captures import native_rate
+from pipeline.datasets.clocks import Clock, clock_of
 from pipeline.datasets.containers import check_whole
 from pipeline.datasets.cuts import count_kept, kept_frames, step_of, to_frame
 from pipeline.datasets.listing import where
@@ -35,12 +35,12 @@ class RecordedFrames:
         self.selected = video.cut is not None and video.cut.selects
 
     @cached_property
-    def _rate(self) -> float:
-        return native_rate(self.video)
+    def _clock(self) -> Clock:
+        return clock_of(self.video)
 
     @cached_property
     def _recorded_T(self) -> NDArray[np.int64]:
-        return kept_frames(self.video.cut if self.selected else None, self._rate, self.num_frames, where(self.video))
+        return kept_frames(self.video.cut if self.selected else None, self._clock, self.num_frames, where(self.video))
 
     @cached_property
     def _cut_off(self) -> bool:
@@ -61,7 +61,7 @@ class RecordedFrames:
         if cut is None or not self.selected:
             check_length(len(values), self.num_frames, self.recording, path)
             return values
-        check_length(count_kept(cut, self._rate, len(values), str(path)), self.num_frames, self.video.id, path)
+        check_length(count_kept(cut, self._clock, len(values), str(path)), self.num_frames, self.video.id, path)
         return values[self._recorded_T]
 
     def pick_rows(self, row_R6: Rows, path: Path) -> Rows:
@@ -92,8 +92,8 @@ class RecordedFrames:
         assert end is not None  # tables of labels have no open ends
         if start.unit == "frames":
             return int(start.value), int(end.value)
-        first, stop = (to_frame(moment, self._rate, where(self.video)) for moment in (start, end))
-        if not self.selected and self.num_frames < stop <= self.num_frames + SLACK_SECONDS * self._rate:
+        first, stop = (to_frame(moment, self._clock, where(self.video)) for moment in (start, end))
+        if not self.selected and self.num_frames < stop <= self.num_frames + SLACK_SECONDS * self._clock.rate:
             stop = self.num_frames
         return first, max(stop, first + 1)
 
@@ -102,7 +102,7 @@ class RecordedFrames:
         cut = self.video.cut
         if cut is None or cut.stop is not None or not found or self._cut_off:
             return
-        end = int(self._recorded_T[-1]) + step_of(cut, self._rate, where(self.video))
+        end = int(self._recorded_T[-1]) + step_of(cut, self._clock, where(self.video))
         if (last := max(start for start, _ in found)) >= end:
             raise DataError(
                 f"{path}: expected anomalous stretches within recording {self.recording}, which ends about frame {end:.0f}, "

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from pipeline.contract import DataError
 from pipeline.datasets import captures
+from pipeline.datasets.clocks import Times, packet_times
 from pipeline.datasets.headers import Size, shown
 from pipeline.datasets.images import to_rgb
 
-UNEVEN_SECONDS = 0.5
-"""By which the time of the last frame may differ from that at a constant rate."""
+FIRST_PACKETS = 3000
+"""Whose times are looked at where not all frames are: those of the first two minutes, at 25 a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,8 @@ class Seen:
     sizes: Counter[Size]
     wrong: list[str]
     fps: float
-    lasted: float
-    """Seconds at which the last frame was grabbed."""
+    time_T: Times
+    """(T,) seconds at which the frames come, of all or of the first ones; empty where that cannot be told."""
 
     def problems(self, path: Path) -> Iterator[str]:
         """Yield what keeps it from being used."""
@@ -42,16 +44,8 @@ class Seen:
 
     def remarks(self, path: Path) -> Iterator[str]:
         """Yield what is worth knowing, as far as all frames were grabbed."""
-        if not self.exact or not self.sizes:
-            return
-        if self.claimed not in (0, self.frames):
+        if self.exact and self.sizes and self.claimed not in (0, self.frames):
             yield f"{path}: its header claims {self.claimed} frames, {self.frames} can be decoded and count"
-        if self.fps and abs(self.lasted - (self.frames - 1) / self.fps) > max(UNEVEN_SECONDS, 1 / self.fps):
-            yield (
-                f"{path}: expected its {self.frames} frames to last {self.frames / self.fps:.1f} s at {self.fps:g} a "
-                f"second, found {self.lasted:.1f} s: they are not evenly spaced, so that seconds in tables are off by up to "
-                "the difference; give frames"
-            )
 
 
 def see_file(path: Path, *, deep: bool, count: bool) -> Seen:
@@ -68,21 +62,30 @@ def see_file(path: Path, *, deep: bool, count: bool) -> Seen:
         header = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         claimed = int(header) if math.isfinite(header) and 0 < header < 2**31 else 0
         exact = count or not claimed
-        frames, sizes, wrong = _grab(capture, str(path), most=None if exact else 1, deep=deep)
-        lasted = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        times, sizes, wrong = _grab(capture, str(path), most=None if exact else 1, deep=deep)
     finally:
         capture.release()
+    time_T = np.array(times) if exact else packet_times(path, FIRST_PACKETS)
     return Seen(
-        frames=frames, claimed=claimed, exact=exact or not sizes, sizes=sizes, wrong=wrong, fps=fps, lasted=lasted
+        frames=len(times),
+        claimed=claimed,
+        exact=exact or not sizes,
+        sizes=sizes,
+        wrong=wrong,
+        fps=fps,
+        time_T=np.empty(0) if time_T is None else time_T,
     )
 
 
-def _grab(capture: cv2.VideoCapture, name: str, *, most: int | None, deep: bool) -> tuple[int, Counter[Size], list[str]]:
-    """Count frames, and convert the first one, or all of them; (frames, sizes, problems)."""
+def _grab(
+    capture: cv2.VideoCapture, name: str, *, most: int | None, deep: bool
+) -> tuple[list[float], Counter[Size], list[str]]:
+    """Grab frames, and convert the first one, or all of them; (seconds of the frames, sizes, problems)."""
     sizes: Counter[Size] = Counter()
     problems: list[str] = []
-    frames = 0
-    while (most is None or frames < most) and capture.grab():
+    times: list[float] = []
+    while (most is None or len(times) < most) and capture.grab():
+        frames = len(times)
         if deep or frames == 0:
             try:
                 ok, frame_HWC = capture.retrieve()
@@ -92,5 +95,5 @@ def _grab(capture: cv2.VideoCapture, name: str, *, most: int | None, deep: bool)
                 sizes[height, width] += 1
             except DataError as error:
                 problems.append(str(error))
-        frames += 1
-    return frames, sizes, problems
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    return times, sizes, problems

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.contract import Cut, DataError, Video
 from pipeline.datasets.captures import open_capture
+from pipeline.datasets.clocks import Clock, clock_of
 from pipeline.datasets.containers import check_whole
-from pipeline.datasets.cuts import count_kept, step_of
+from pipeline.datasets.cuts import count_kept, rate_of
 from pipeline.datasets.listing import where
 from pipeline.datasets.reader import open_frames
 from scoring.live.watch import Watch
@@ -83,6 +84,7 @@ class StoredVideo(Source):
     def __init__(self, video: Video, name: str) -> None:
         super().__init__(name, where(video))
         self._video = video
+        self._clock = Clock(rate=0.0)
 
     def blocks(self, watch: Watch, stop: Event) -> Iterator[Block]:
         """See :meth:`Source.blocks`."""
@@ -99,7 +101,7 @@ class StoredVideo(Source):
                 except DataError as error:
                     self.problem = str(error)
                 if frames:
-                    time_T = times(number, len(frames), self.fps)
+                    time_T = self._times(number, len(frames))
                     yield Block(frames_THWC=np.stack(frames), first=number, time_T=time_T, fresh=number == 0)
                     number += len(frames)
                 if not frames or self.problem:
@@ -119,10 +121,16 @@ class StoredVideo(Source):
         self.fps = positive(capture.get(cv2.CAP_PROP_FPS)) or self.fps
         self.expected = int(positive(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         capture.release()
+        self._clock = clock_of(self._video)
         if self.thin_to is not None:
-            step = step_of(self._cut, self.fps, self.shown)
-            self.expected = count_kept(self._cut, self.fps, self.expected, self.shown)
-            self.fps /= step
+            self.expected = count_kept(self._cut, self._clock, self.expected, self.shown)
+            self.fps = rate_of(self._cut, self._clock, self.shown)
+
+    def _times(self, first: int, count: int) -> NDArray[np.float64]:
+        """Return the seconds of frames, (count,): their own ones where they come unevenly and none is left out."""
+        if self._clock.time_T is None or self.thin_to is not None:
+            return times(first, count, self.fps)
+        return np.array([self._clock.time_of(frame) for frame in range(first, first + count)])
 
     @property
     def _cut(self) -> Cut:

@@ -20,7 +20,8 @@ import numpy as np
 
 from pipeline.config import CLIP_FRAMES
 from pipeline.contract import Cut, DataError
-from pipeline.datasets.cuts import ROUNDING, count_kept, step_of
+from pipeline.datasets.clocks import ROUNDING, Clock
+from pipeline.datasets.cuts import count_kept, step_of
 from pipeline.datasets.images import to_rgb
 from scoring.live.sources import Block, Frames, Source, block_frames, now, positive, times
 from scoring.live.watch import Watch
@@ -93,8 +94,9 @@ class Stream(Source):
         if self.thin_to is None:
             return
         cut = Cut(recording=self.name, fps=self.thin_to)
-        self._step = step_of(cut, self.fps, self.shown)
-        self.expected = count_kept(cut, self.fps, self.expected, self.shown)
+        clock = Clock(rate=self.fps)
+        self._step = step_of(cut, clock, self.shown)
+        self.expected = count_kept(cut, clock, self.expected, self.shown)
         self.fps /= self._step
 
     def facts(self) -> dict[str, object]:

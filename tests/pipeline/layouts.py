@@ -69,6 +69,31 @@ def write_video(
     return path
 
 
+def write_uneven(path: Path, steps_ms: Sequence[int], size: tuple[int, int] = (48, 64)) -> Path:
+    """Write pictures 0, 1, ... as an MP4 of variable frame rate: frame i + 1 follows ``steps_ms[i]`` after frame i.
+
+    OpenCV writes constant rates only, so the table of durations (stts) is replaced behind its back, and the list of edits,
+    which would cut the film off at its old end, is put out of effect.
+    """
+    data = write_video(path, len(steps_ms) + 1, size=size, fps=25).read_bytes()
+    assert data.index(b"mdat") < data.index(b"moov")  # so that no frame moves
+    scale_at = data.index(b"mdhd") + 4 + 12  # version and flags, two dates
+    scale = int.from_bytes(data[scale_at : scale_at + 4], "big")
+    units = [step * scale // 1000 for step in (*steps_ms, 40)]
+    entries = b"".join((1).to_bytes(4, "big") + unit.to_bytes(4, "big") for unit in units)
+    start = data.index(b"stts") - 4
+    old = int.from_bytes(data[start : start + 4], "big")
+    table = (16 + len(entries)).to_bytes(4, "big") + b"stts" + bytes(4) + len(units).to_bytes(4, "big") + entries
+    grown = bytearray(data[:start] + table + data[start + old :])
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        at = grown.index(box) - 4
+        grown[at : at + 4] = (int.from_bytes(grown[at : at + 4], "big") + len(table) - old).to_bytes(4, "big")
+    at = grown.index(b"edts")
+    grown[at : at + 4] = b"free"
+    path.write_bytes(grown)
+    return path
+
+
 def litter(folder: Path) -> None:
     """Leave behind what operating systems leave behind."""
     for name in (".DS_Store", "Thumbs.db", "._001.tif", "._000.jpg", "desktop.ini"):
