@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.engine import write_videos
+from benchmarks.engine_runs import write_videos
 from benchmarks.machine import machine
 from pipeline.artifacts.plan import make_plan
 from pipeline.artifacts.url_place import UrlPlace

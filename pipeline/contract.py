@@ -217,6 +217,14 @@ class ShardStage(Stage):
         """Whether shards of a video cost less one after another in one process: a file is then decoded once."""
         return True
 
+    @property
+    def together(self) -> int:
+        """How many frames are worked out at once, whichever shard needs them; 0: no more than the shard's own.
+
+        Work is cut into pieces of at least so many frames, since several pieces would work out the same.
+        """
+        return 0
+
     @abstractmethod
     def length(self, record: VideoRecord) -> int:
         """Return the number of elements along time for this video."""

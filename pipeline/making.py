@@ -105,7 +105,8 @@ class Run:
         if not isinstance(stage, ShardStage):
             fail(USAGE, f"--shard-range: {name} works on whole splits; leave it out, once all shares of the others are made")
         shards = self._shards(name, set(self.choose(name)))
-        return set(share_of(shards, *self._options.shard_range, in_order=stage.in_order))
+        least = stage.together // self._workspace.config.run.shard_frames
+        return set(share_of(shards, *self._options.shard_range, in_order=stage.in_order, least=least))
 
     def _check_upstream(self, needed: Iterable[str], name: str) -> None:
         """End the command if a costly stage is missing upstream, unless ``--upstream`` was given."""

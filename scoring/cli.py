@@ -20,12 +20,14 @@ def show(folder: Path, as_json: bool) -> None:
     FileNotFoundError
         The folder holds no evaluation.
     """
+    from pipeline.artifacts.folders import kept_at
+
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
         click.echo(json.dumps(metrics, indent=1))
         return
     click.echo((folder / "table.txt").read_text(encoding="utf-8").rstrip())
-    click.echo(f"picture: {folder / 'picture.png'}")
+    click.echo(f"picture: {kept_at(folder)}/picture.png")
 
 
 SUMMARY = "Score the test split; compare the scores with its labels and with trivial baselines."

@@ -11,6 +11,9 @@ import pytest
 import zarr
 from street import command
 
+from pipeline.files import connect
+from tests.pipeline.s3_server import new_bucket, use_s3
+
 pytestmark = pytest.mark.timeout(400)
 TOLERANCE = 1e-3
 """Of z-scores and the fused score: other batches round differently, and features are stored in half precision."""
@@ -57,6 +60,25 @@ def test_a_settings_file_stands_for_the_bundle_of_its_project(street: Path) -> N
     by_folder = score(street, str(video), "--model", str(bundle(street)), "-o", "-").stdout
     assert score(street, str(video), "--model", "s.toml", "-o", "-").stdout == by_folder
     assert len(by_folder.splitlines()) == 64
+
+
+def test_a_bundle_in_an_object_store_scores_as_on_a_disk_and_its_url_alone_is_refused(
+    street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_s3(monkeypatch)
+    url, artifact = new_bucket(), bundle(street).parent
+    system, bucket = connect(url)
+    for path in artifact.rglob("*"):
+        if path.is_file():
+            system.pipe_file(f"{bucket}/far/street/{path.relative_to(artifact.parent).as_posix()}", path.read_bytes())
+    settings = tmp_path / "far.toml"
+    settings.write_text((street / "s.toml").read_text() + f'cache = "{url}/far"\n')
+    video = str(next((street / "street" / "test").glob("*.mp4")))
+    expected = score(street, video, "--model", str(bundle(street)), "-o", "-").stdout
+    assert score(street, video, "--model", str(settings), "-o", "-").stdout == expected
+    refused = score(street, video, "--model", f"{url}/far/street/{artifact.name}", "-o", "-", code=2).stderr
+    assert "found the URL s3:/" in refused
+    assert "give the settings file of its project" in refused
 
 
 def test_a_project_that_was_not_trained_with_these_settings_says_what_to_run(street: Path) -> None:

@@ -98,6 +98,12 @@ def open_folder(artifact: Artifact, digest: str) -> Path:
     return place.path / name
 
 
+def kept_at(folder: Path) -> str:
+    """Return where a folder that :func:`open_folder` gave lies once this process has ended: a path, or a URL."""
+    fetched = (url for url, place in _fetched.items() if place.path / folder.name == folder)
+    return next(fetched, str(folder))
+
+
 def _fetch(artifact: Artifact, name: str, receipt: Mapping[str, Any]) -> LocalPlace:
     """Copy the files that a receipt lists, once for this process; what is not there or leads elsewhere is left out."""
     key = f"{artifact.place}/{name}"

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError
@@ -66,6 +65,8 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _load_mat(path: Path, name: str) -> NDArray[Any] | None:
+    import scipy.io  # a tenth of a second for every command, and few layouts need it
+
     try:
         content = scipy.io.loadmat(str(fetch(path)), variable_names=[name])
     except Exception as error:  # scipy raises whatever its parser stumbles over: ValueError, TypeError, struct, zlib ...

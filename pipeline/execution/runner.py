@@ -93,7 +93,8 @@ def run_shards(
     artifact.begin(workspace.declared(plan.stage))
     for record in dict.fromkeys(shard.record for shard in shards):
         artifact.prepare(record, stage.arrays(record))
-    pieces = cut_pieces(shards, in_order=stage.in_order, workers=workers)
+    least = stage.together // workspace.config.run.shard_frames
+    pieces = cut_pieces(shards, in_order=stage.in_order, workers=workers, least=least)
     if others:
         first = random.randrange(len(pieces))  # nothing that is made depends on it
         pieces = pieces[first:] + pieces[:first]

@@ -70,6 +70,11 @@ class MasksStage(ShardStage):
 
         return {"device": str(pick_device(masks.device)), "batch_size": masks.batch_size}
 
+    @property
+    def together(self) -> int:
+        """Objects are found block by block."""
+        return BLOCK_FRAMES
+
     def length(self, record: VideoRecord) -> int:
         """Return the number of frames."""
         return record.num_frames

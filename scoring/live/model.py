@@ -1,6 +1,7 @@
 """The bundle that ``stpa score`` was given, and everything that depends on it."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,11 @@ def open_model(path: Path, overrides: tuple[str, ...], progress: Progress) -> Mo
     MissingShardError
         The project's train stage is not complete.
     """
+    if re.match(r"[a-z0-9+]+:/", str(path)):
+        raise ConfigError(
+            f"--model: expected the folder of a bundle or a settings file on this machine, found the URL {path}; give the "
+            "settings file of its project, whose run.cache may be a URL, or copy the folder here"
+        )
     if not path.exists():
         raise ConfigError(f"--model: expected the folder of a bundle or a settings file, found nothing at {path}")
     if path.is_dir():

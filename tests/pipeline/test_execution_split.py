@@ -1,13 +1,16 @@
 """Work is cut without losing a shard or making one twice, and videos stay whole where they can."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config import Config
 from pipeline.contract import Shard
 from pipeline.execution.split import cut_pieces, share_of
+from pipeline.stages.masks import MasksStage, blocks
 from tests.pipeline.orders import SHARD_FRAMES, records
 
 lengths = st.lists(st.integers(1, 30), max_size=12)
@@ -74,3 +77,36 @@ def test_everybody_has_work_and_videos_that_are_decoded_stay_whole() -> None:
     assert [len(piece) for piece in cut_pieces(shards, in_order=True, workers=2)] == [6, 6, 6]
     assert len(cut_pieces(shards[:6], in_order=True, workers=3)) == 3  # one video for three
     assert len(cut_pieces(shards, in_order=False, workers=2)) >= 8
+
+
+@settings(deadline=None)
+@given(lengths, st.integers(1, 9), st.booleans(), st.integers(0, 12))
+def test_no_piece_is_smaller_than_what_is_worked_out_at_once(
+    lengths: list[int], jobs: int, in_order: bool, least: int
+) -> None:
+    shards = shards_of(lengths)
+    pieces = cut_pieces(shards, in_order=in_order, workers=jobs, least=least)
+    assert [shard for piece in pieces for shard in piece] == shards
+    whole = dict(zip(records(lengths), lengths, strict=True))
+    assert all(len(piece) >= min(least, whole[piece[0].record]) for piece in pieces)
+    shares = [share_of(shards, number, jobs, in_order=in_order, least=least) for number in range(1, jobs + 1)]
+    assert sorted(map(shards.index, (shard for share in shares for shard in share))) == list(range(len(shards)))
+    for share in shares:
+        for record, length in whole.items():
+            having = sum(shard.record == record for shard in share)
+            assert having == 0 or having >= min(least, length)
+
+
+def test_masks_of_a_long_video_are_found_once_but_where_pieces_meet() -> None:
+    frames, (record,) = 128, records([1])
+    record = replace(record, num_frames=5000)
+    shards = [Shard(record=record, index=i, start=start, stop=start + frames) for i, start in enumerate(range(0, 5000, 128))]
+    cut = blocks(5000)
+
+    def found(pieces: list[list[Shard]]) -> int:
+        return sum(start < piece[-1].stop and stop > piece[0].start for piece in pieces for start, stop in cut)
+
+    least = MasksStage(Config()).together // frames
+    assert found([shards]) == len(cut)
+    assert found(cut_pieces(shards, in_order=True, workers=64)) > 8 * len(cut)
+    assert found(cut_pieces(shards, in_order=True, workers=64, least=least)) < 2 * len(cut)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import stpa
+from pipeline.artifacts.folders import kept_at
 from pipeline.artifacts.place import LocalPlace, Place, open_place
 from pipeline.execution.inputs import StoredInputs
 from tests.pipeline.s3_server import SECRET, new_bucket, use_s3
@@ -109,6 +110,16 @@ def test_what_is_damaged_in_a_store_is_found_refused_and_mended(cache: Place) ->
     run("verify", *settings(), "--repair", "--upstream")
     assert verify() == []
     assert contents(cache) == before
+
+
+def test_what_is_told_of_a_folder_is_where_it_stays_not_where_it_was_fetched_to(cache: Place) -> None:
+    run("train", *settings(), "--upstream")
+    folder = StoredInputs(space()).folder("train")
+    assert kept_at(folder) == f"{space().artifact('train').place}/{folder.name}"
+    assert open_place(kept_at(folder)).is_file("model.bin")
+    run("train", *settings("run.cache='here'"), "--upstream")
+    folder = StoredInputs(space("run.cache='here'")).folder("train")
+    assert kept_at(folder) == str(folder)
 
 
 def test_an_empty_shard_is_never_read_as_fill_values(cache: Place) -> None:
