@@ -83,6 +83,27 @@ def test_batches_of_every_pseudo_anomaly_are_the_same_in_memory_and_from_the_cac
     assert changed
 
 
+@pytest.mark.parametrize(
+    ("network", "kind"), [*(("spatial", kind) for kind in SPATIAL), *(("temporal", kind) for kind in TEMPORAL)]
+)
+def test_batches_do_not_depend_on_the_number_of_threads(
+    network: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in {"HEIGHT": 64, "WIDTH": 160, "SIDE": 40}.items():  # masks with more pixels than a thread is given
+        monkeypatch.setattr(squares, name, size)
+    made = batches(make_training(2), network, **{f"{network}_pa": kind})
+    before = torch.get_num_threads()
+    try:
+        for step in range(2):
+            found = []
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                found.append(made[step])
+            assert same(*found)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_spawned_loaders_hand_over_the_same_batches_in_the_same_order() -> None:
     settings = small_settings(data="stream", loaders=2)
     from_memory = batches(make_training(2), data="memory", spatial_pa="objects")
