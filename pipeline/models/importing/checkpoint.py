@@ -81,7 +81,10 @@ class Checkpoint:
             raise DataError(f"{self.path}: expected tensors by name{where}, found {type(found).__name__}")
         for name, value in found.items():
             if not isinstance(name, str) or not isinstance(value, StoredTensor):
-                raise DataError(f"{self.path}: expected a tensor for {name!r}{where}, found {type(value).__name__}")
+                found_instead = "names and values" if isinstance(value, Mapping) else type(value).__name__
+                raise DataError(
+                    f"{self.path}: expected a tensor for {name!r}{where}, found {found_instead}; is it of another model?"
+                )
         return dict(found)
 
     def tensor(self, stored: StoredTensor) -> "Tensor":
