@@ -19,7 +19,7 @@ from diffusers.pipelines.auto_pipeline import AUTO_INPAINT_PIPELINES_MAPPING, _g
 from torch import Tensor
 
 from pipeline.config import ConfigError, InpaintSettings
-from pipeline.models.devices import describe_device, pick_device
+from pipeline.models.devices import describe_device, keep_freed_memory, pick_device
 from pipeline.models.inpainting_contract import Holes, Images
 from pipeline.models.inpainting_ldm import INDEX
 from pipeline.models.inpainting_pipeline import half_parts, parts, read_index
@@ -54,6 +54,8 @@ class PipelinePainter:
 
     def __init__(self, folder: Path, settings: InpaintSettings) -> None:
         self._device = pick_device(settings.device)
+        if self._device.type == "cpu":
+            keep_freed_memory()
         self.precision = _precision(settings, self._device)
         self._pipe = _open(folder, settings, TYPES[self.precision]).to(self._device)
         for name in ("unet", "vae"):

@@ -70,6 +70,10 @@ class LatentPainter:
     """The :class:`pipeline.models.inpainting_windows.Painter` of a latent diffusion model."""
 
     def __init__(self, model: LatentInpainter, settings: InpaintSettings) -> None:
+        from pipeline.models.devices import keep_freed_memory
+
+        if model.device.type == "cpu":
+            keep_freed_memory()
         self._model, self._settings = model, settings
         self.size, self.multiple = model.trained_size, model.multiple
         self.always_resized = False
