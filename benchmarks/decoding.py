@@ -1,21 +1,24 @@
 """How fast `stpa frames` decodes, against the bare OpenCV loop in as many processes.
 
-    python benchmarks/decoding.py [--frames 3072] [--processes 1 2] [--kinds mp4 avi jpg] [--size 360 640]
+    python benchmarks/decoding.py [--frames 3072] [--processes 1 2] [--kinds mp4 avi jpg] [--size 360 640] [--packed]
 
 Each process gets one video of --frames frames, rendered here. The bare loops are what anyone would write: `capture.read()`
 (or `cv2.imread`) alone, and with `cv2.resize` to the model's 256 x 256 pixels and BGR to RGB behind it; they keep nothing.
-The stage decodes, resizes, compresses, checksums, writes, flushes to disk and receipts. Bare loops are timed inside their
-processes, the stage from its first receipt to its last: neither counts how long a process takes to start. Of each, the best
-of --repeats. Compare on a quiet machine: OpenCV's own threads make bare loops of one process use several cores.
+The stage decodes, resizes, checksums, writes, flushes to disk and receipts; with --packed it compresses as well. Bare loops
+are timed inside their processes, the stage from its first receipt to its last: neither counts how long a process takes to
+start. The three take turns; told are medians of their rates, and of what the stage reaches of the loops of the same turn.
+Compare on a quiet machine: OpenCV's threads make bare loops of one process use several cores, and the stage has two threads.
 """
 
 import argparse
 import multiprocessing
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -86,31 +89,31 @@ def bare_rate(paths: Sequence[Path], *, resized: bool) -> float:
     return sum(run[2] for run in runs) / (max(run[1] for run in runs) - min(run[0] for run in runs))
 
 
-def stage_rate(root: Path, processes: int) -> float:
+def stage_rate(root: Path, processes: int, packed: bool) -> float:
     """Return frames per second of `stpa frames` over a folder of recordings, which it has taken stock of before."""
-    settings = (f"dataset.root={root}", "dataset.name=b", f"run.cache={root / 'cache'}", f"run.workers={processes}")
+    shutil.rmtree(root / "cache" / "b", ignore_errors=True)
+    settings = [f"dataset.root={root}", "dataset.name=b", f"run.cache={root / 'cache'}", f"run.workers={processes}"]
+    settings.append(f"run.pack_pictures={str(packed).lower()}")
     words = [word for setting in settings for word in ("--set", setting)]
-    subprocess.run([sys.executable, "-c", PROGRAM, "status", *words], check=True, capture_output=True)
-    subprocess.run([sys.executable, "-c", PROGRAM, "frames", "--force", *words], check=True, capture_output=True)
+    for command in ("status", "frames"):
+        subprocess.run([sys.executable, "-c", PROGRAM, command, *words], check=True, capture_output=True)
     written = sorted(path.stat().st_mtime for path in root.glob("cache/b/frames-*/receipts/*.json"))
     assert len(written) > 2 * processes, "expected several shards per process; raise --frames"
     return (len(written) - processes) * SHARD_FRAMES / (written[-1] - written[processes - 1])
 
 
-def best(measure: Callable[[], float], repeats: int) -> float:
-    """Return the best of several measurements: whatever else runs on the machine only ever makes them worse."""
-    return max(measure() for _ in range(repeats))
-
-
-def row(kind: str, processes: int, frames: int, size: tuple[int, int], repeats: int) -> str:
+def row(kind: str, processes: int, given: argparse.Namespace) -> str:
     """Measure one line of the table."""
+    turns = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        paths = [make_video(root / "train", kind, frames, size, seed) for seed in range(processes)]
-        read = best(lambda: bare_rate(paths, resized=False), repeats)
-        resize = best(lambda: bare_rate(paths, resized=True), repeats)
-        stage = best(lambda: stage_rate(root, processes), repeats)
-    return f"{kind:8}{processes:10}{read:10.0f}{resize:12.0f}{stage:13.0f}{stage / read:9.2f}{stage / resize:11.2f}"
+        paths = [make_video(root / "train", kind, given.frames, tuple(given.size), seed) for seed in range(processes)]
+        for _ in range(given.repeats):
+            loops = [bare_rate(paths, resized=resized) for resized in (False, True)]
+            turns.append((*loops, stage_rate(root, processes, given.packed)))
+    read, resize, stage = map(statistics.median, zip(*turns, strict=True))
+    of_read, of_resize = (statistics.median(turn[2] / turn[i] for turn in turns) for i in range(2))
+    return f"{kind:8}{processes:10}{read:10.0f}{resize:12.0f}{stage:13.0f}{of_read:9.2f}{of_resize:11.2f}"
 
 
 def main() -> None:
@@ -120,12 +123,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--kinds", nargs="+", choices=["mp4", "avi", "jpg"], default=["mp4", "avi", "jpg"])
     parser.add_argument("--size", type=int, nargs=2, default=[360, 640], metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--packed", action="store_true", help="with run.pack_pictures")
     given = parser.parse_args()
     print(f"{'source':8}{'processes':>10}{'read':>10}{'and resize':>12}{'stpa frames':>13}{'of read':>9}{'of resize':>11}")
     for kind in given.kinds:
         for processes in given.processes:
-            print(row(kind, processes, given.frames, tuple(given.size), given.repeats), flush=True)
+            print(row(kind, processes, given), flush=True)
 
 
 if __name__ == "__main__":

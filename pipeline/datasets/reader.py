@@ -32,11 +32,10 @@ class FrameReader(ABC):
         self._last: Frames | None = None  # frame position - 1: the flow of the next shard starts with it
         self._size: tuple[int, int] | None = None
 
-    def read(self, start: int, stop: int, convert: Convert = swap_to_rgb, out: Frames | None = None) -> Frames:
+    def read(self, start: int, stop: int, convert: Convert = swap_to_rgb) -> Frames:
         """Return frames ``start`` to ``stop`` (exclusive).
 
-        ``convert`` is applied frame by frame, so that a shard of large frames is never held at its native size. ``out`` is
-        memory for the result, of any length: where it fits it is used, which spares asking the system for as much anew.
+        ``convert`` is applied frame by frame, so that a shard of large frames is never held at its native size.
 
         Returns
         -------
@@ -56,9 +55,7 @@ class FrameReader(ABC):
         else:
             self._move_to(start)
             first = convert(self._next(stop))
-        if out is None or len(out) < stop - start or out.shape[1:] != first.shape:
-            out = np.empty((stop - start, *first.shape), np.uint8)
-        frames_THWC = out[: stop - start]
+        frames_THWC = np.empty((stop - start, *first.shape), np.uint8)
         frames_THWC[0] = first
         for i in range(1, stop - start):
             frames_THWC[i] = convert(self._next(stop))

@@ -16,8 +16,8 @@ Span = tuple[VideoRecord, int, int]
 class SourceFrames:
     """Keeps the last video open, so that successive shards of it decode no frame twice.
 
-    With ``ahead`` the next shard is decoded while this one is compressed and written, by a thread: OpenCV lets go of the
-    interpreter. What comes out is the same.
+    With ``ahead`` the next shard is decoded while this one is written, by a thread: OpenCV lets go of the interpreter. What
+    comes out is the same.
     """
 
     def __init__(self, *, ahead: bool = False) -> None:
