@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from pipeline.config import FlowsSettings, FramesSettings
 from pipeline.datasets.images import swap_to_rgb
 from pipeline.datasets.reader import resize_frame, resize_frames, to_grey
-from pipeline.models.flow import open_flow_estimator, resize_flow
+from pipeline.models.flow import CLASSICAL, open_flow_estimator, resize_flow
 
 FlowMaker = Callable[[NDArray[np.uint8]], NDArray[np.float16]]
 """frames (T, H, W, C) uint8 -> flow (T-1, 2, h, w) float16, pixels per frame at model resolution."""
+
+PAIRS_AT_ONCE = 4  # of an estimator that sees one after another: their flow then stays in the processor's cache
 
 
 def model_frames(frames_THWC: NDArray[np.uint8], settings: FramesSettings) -> NDArray[np.uint8]:
@@ -45,7 +47,15 @@ def open_flow(flows: FlowsSettings, frames: FramesSettings) -> FlowMaker:
     def make(frames_THWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         return to_half(resize_flow(estimate(frames_THWC), frames.height, frames.width))
 
-    return make
+    def make_in_turns(frames_THWC: NDArray[np.uint8]) -> NDArray[np.float16]:
+        pairs = len(frames_THWC) - 1
+        flow_T2HW = np.empty((pairs, 2, frames.height, frames.width), np.float16)
+        for start in range(0, pairs, PAIRS_AT_ONCE):
+            stop = min(start + PAIRS_AT_ONCE, pairs)
+            flow_T2HW[start:stop] = make(frames_THWC[start : stop + 1])
+        return flow_T2HW
+
+    return make_in_turns if flows.estimator in CLASSICAL else make  # networks see as many at once as they were told to
 
 
 def to_half(flow_T2HW: NDArray[np.float32]) -> NDArray[np.float16]:

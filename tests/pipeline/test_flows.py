@@ -9,11 +9,11 @@ from flow_run import FRAMES, stored, write_coloured
 from motion import end_point_error, mean_error, moving, true_flow, warped
 from numpy.typing import NDArray
 
-from pipeline.config import ConfigError, FlowsSettings, load_config
+from pipeline.config import ConfigError, FlowsSettings, FramesSettings, load_config
 from pipeline.datasets.reader import to_grey
 from pipeline.models.flow import CLASSICAL, check_flow_estimator, open_flow_estimator, resize_flow
 from pipeline.stages.flows import FlowsStage
-from pipeline.stages.prepare import to_half
+from pipeline.stages.prepare import PAIRS_AT_ONCE, open_flow, to_half
 
 TURN = np.array([[np.cos(0.035), -np.sin(0.035)], [np.sin(0.035), np.cos(0.035)]])  # two degrees, clockwise on the screen
 GROW = 1.03 * np.eye(2)
@@ -43,6 +43,15 @@ def test_flow_of_coloured_frames_is_that_of_their_luminance(name: str) -> None:
     rgb_THWC = np.stack([moving(2, 1, 0, 48, 64), moving(2, 1, 1, 48, 64), moving(2, 0, 1, 48, 64)], axis=-1)
     grey_THW1 = to_grey(rgb_THWC)[..., None]
     np.testing.assert_array_equal(CLASSICAL[name]()(rgb_THWC), CLASSICAL[name]()(grey_THW1))
+
+
+@pytest.mark.parametrize("name", list(CLASSICAL))
+def test_flow_that_is_made_a_few_pairs_at_a_time_is_that_of_all_at_once(name: str) -> None:
+    frames_THWC = np.concatenate([moving(6, 2, -1, 48, 64), moving(5, -1, 1, 48, 64)])[..., None]
+    settings, size = FlowsSettings(estimator=name), FramesSettings(height=32, width=32)
+    together = to_half(resize_flow(CLASSICAL[name]()(frames_THWC), 32, 32))
+    assert len(together) % PAIRS_AT_ONCE
+    np.testing.assert_array_equal(open_flow(settings, size)(frames_THWC), together)
 
 
 def test_vectors_are_rescaled_with_the_picture() -> None:
