@@ -318,8 +318,10 @@ class TrainSettings(Section):
     precision: Literal["bf16", "fp32"] = "bf16"
     """bf16 = autocast where the hardware has it; weights and optimiser stay fp32."""
     compile: bool = False
-    """torch.compile the autoencoders. On a CPU it needs a C++ compiler and was slower (docs/architecture.md). Rounds otherwise,
-    so that it is another training."""
+    """torch.compile the autoencoders; on a CPU it needs a C++ compiler and was slower (docs/architecture.md).
+
+    It rounds otherwise, so that it is another training.
+    """
     validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Share of the normal training videos (of a single video its end) that the autoencoders are not fitted to: training
     stops early, and the epoch with the least error on them is the result. 0 = none, the last epoch is the result."""

@@ -2,8 +2,14 @@
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from pipeline.config import FLOW_FILES
 from pipeline.contract import Array, ArraySpec, Inputs, Shard, ShardStage, ShardWorker, VideoRecord
+from pipeline.models.flow_weights import DEFAULT
+
+BLOCK_BYTES = 64 * 2**20
+"""Of frames at native size, and of their flow, of which a shard would take gigabytes."""
 
 
 class FlowsStage(ShardStage):
@@ -16,7 +22,7 @@ class FlowsStage(ShardStage):
 
     def settings(self) -> dict[str, Any]:
         """Return estimator and source; of RAFT how it is run and what identifies its weights, of files their content."""
-        from pipeline.models.flow_weights import DEFAULT, weights_identity
+        from pipeline.models.flow_weights import weights_identity
 
         flows = self.config.flows
         if flows.estimator == FLOW_FILES:
@@ -40,8 +46,6 @@ class FlowsStage(ShardStage):
 
     def provenance(self) -> dict[str, Any]:
         """Tell where RAFT ran and how many pairs it saw at once."""
-        from pipeline.models.flow_weights import DEFAULT
-
         flows = self.config.flows
         if flows.estimator not in DEFAULT:
             return {}
@@ -80,17 +84,30 @@ class FlowsStage(ShardStage):
         from pipeline.stages.source import SourceFrames
 
         flow = open_flow(self.config.flows, self.config.frames)
-        source = SourceFrames() if self.config.flows.source == "video" else None
+        if self.config.flows.source == "frames":
+            # flow[i] needs frame i + 1
+            return lambda shard, inputs: {
+                "flow": flow(inputs.read("frames", "frames", shard.record, shard.start, shard.stop + 1))
+            }
+        source = SourceFrames()
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:
-            stop = shard.stop + 1  # flow[i] needs frame i + 1
-            if source is not None:
-                frames_THWC = source.read(shard.record, shard.start, stop)
-            else:
-                frames_THWC = inputs.read("frames", "frames", shard.record, shard.start, stop)
-            return {"flow": flow(frames_THWC)}
+            block = self._block_pairs(shard.record)
+            starts = range(shard.start, shard.stop, block)
+            stops = (min(start + block, shard.stop) for start in starts)
+            return {
+                "flow": np.concatenate(
+                    [flow(source.read(shard.record, start, stop + 1)) for start, stop in zip(starts, stops, strict=True)]
+                )
+            }
 
         return make
+
+    def _block_pairs(self, record: VideoRecord) -> int:
+        """Return how many pairs of frames are held at native size at once: whole batches of RAFT, so that these stay."""
+        batch = self.config.flows.batch_size if self.config.flows.estimator in DEFAULT else 1
+        pair_bytes = record.height * record.width * (3 + 2 * 4)  # a frame, and its flow in float32
+        return batch * max(1, BLOCK_BYTES // (pair_bytes * batch))
 
     def _reading_worker(self) -> ShardWorker:
         from pipeline.stages.flow_folder import FlowFolder, require_folder

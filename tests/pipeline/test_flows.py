@@ -10,10 +10,12 @@ from motion import end_point_error, mean_error, moving, true_flow, warped
 from numpy.typing import NDArray
 
 from pipeline.config import ConfigError, FlowsSettings, FramesSettings, load_config
+from pipeline.contract import VideoRecord
 from pipeline.datasets.reader import to_grey
 from pipeline.models.flow import CLASSICAL, check_flow_estimator, open_flow_estimator, resize_flow
 from pipeline.stages.flows import FlowsStage
 from pipeline.stages.prepare import PAIRS_AT_ONCE, open_flow, to_half
+from pipeline.stages.source import SourceFrames
 
 TURN = np.array([[np.cos(0.035), -np.sin(0.035)], [np.sin(0.035), np.cos(0.035)]])  # two degrees, clockwise on the screen
 GROW = 1.03 * np.eye(2)
@@ -81,6 +83,27 @@ def test_tvl1_of_an_opencv_without_contributed_modules_names_the_package(monkeyp
     monkeypatch.delattr(cv2, "optflow")
     with pytest.raises(ConfigError, match="install opencv-contrib-python-headless"):
         check_flow_estimator(FlowsSettings(estimator="tvl1"))
+
+
+@pytest.mark.parametrize("estimator", ["farneback", "dis"])
+def test_flow_of_a_large_video_is_made_in_blocks_and_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, estimator: str
+) -> None:
+    write_coloured(tmp_path / "data")
+    options = ("flows.source=video", f"flows.estimator={estimator}", "frames.height=32")
+    _, whole = stored(tmp_path, "rgb", *options)
+    read: list[int] = []
+    real = SourceFrames.read
+
+    def counted(self: SourceFrames, record: VideoRecord, start: int, stop: int) -> NDArray[np.uint8]:
+        read.append(stop - start)
+        return real(self, record, start, stop)
+
+    monkeypatch.setattr(SourceFrames, "read", counted)
+    monkeypatch.setattr("pipeline.stages.flows.BLOCK_BYTES", 3 * 64 * 96 * 11)
+    _, in_blocks = stored(tmp_path, "rgb", *options, "run.workers=1")
+    assert max(read) == 4  # three pairs
+    np.testing.assert_array_equal(in_blocks, whole)
 
 
 @pytest.mark.parametrize("source", ["frames", "video"])
