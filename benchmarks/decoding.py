@@ -93,7 +93,7 @@ def stage_rate(root: Path, processes: int, packed: bool) -> float:
     """Return frames per second of `stpa frames` over a folder of recordings, which it has taken stock of before."""
     shutil.rmtree(root / "cache" / "b", ignore_errors=True)
     settings = [f"dataset.root={root}", "dataset.name=b", f"run.cache={root / 'cache'}", f"run.workers={processes}"]
-    settings.append(f"run.pack_pictures={str(packed).lower()}")
+    settings.append(f"run.compress={str(packed).lower()}")
     words = [word for setting in settings for word in ("--set", setting)]
     for command in ("status", "frames"):
         subprocess.run([sys.executable, "-c", PROGRAM, command, *words], check=True, capture_output=True)
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=["mp4", "avi", "jpg"], default=["mp4", "avi", "jpg"])
     parser.add_argument("--size", type=int, nargs=2, default=[360, 640], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--packed", action="store_true", help="with run.pack_pictures")
+    parser.add_argument("--packed", action="store_true", help="with run.compress")
     given = parser.parse_args()
     print(f"{'source':8}{'processes':>10}{'read':>10}{'and resize':>12}{'stpa frames':>13}{'of read':>9}{'of resize':>11}")
     for kind in given.kinds:

@@ -399,8 +399,8 @@ class RunSettings(Section):
     workers: int = operational(1, "local processes; 1 = this process", ge=1)
     shard_frames: Annotated[int, Field(ge=CLIP_FRAMES)] = 128
     """Frames per shard: the unit of work, of writing and of resuming."""
-    pack_pictures: bool = operational(
-        False, "compress new arrays of frames and inpainted frames: 0.4 to 0.8 of the disk, read several times slower"
+    compress: bool = operational(
+        False, "compress new frames and inpainted frames (to 0.4 to 0.8 of the disk) and flow (to 0.95); slower to read"
     )
 
 

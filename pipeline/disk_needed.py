@@ -36,7 +36,7 @@ def print_disk(needed: Mapping[str, int | None]) -> None:
     for stage, size in needed.items():
         click.echo(f"  {stage:16} {_shown(size)}")
     click.echo(f"  {'together':16} {_shown(sum(filter(None, needed.values())))}")
-    click.echo("frames and inpaint take all of it unless run.pack_pictures=true; the others are always compressed")
+    click.echo("frames, flows and inpaint take all of it unless run.compress=true; the others are always compressed")
 
 
 def _shown(size: int | None) -> str:

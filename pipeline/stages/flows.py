@@ -73,6 +73,7 @@ class FlowsStage(ShardStage):
                 dimension_names=("time", "component", "y", "x"),
                 units="pixel/frame",
                 description="flow[i] maps frame i to i+1; component 0 = x to the right, 1 = y downwards",
+                packed=self.config.run.compress,
             ),
         )
 

@@ -14,5 +14,5 @@ def picture_array(name: str, description: str, record: VideoRecord, config: Conf
         dtype="uint8",
         dimension_names=("time", "y", "x", "channel"),
         description=f"{frames.colour} {description}",
-        packed=config.run.pack_pictures,
+        packed=config.run.compress,
     )

@@ -162,7 +162,7 @@ def write_falsely(values: np.ndarray, spec: ArraySpec | None = None) -> None:
     assert isinstance(stage, ShardStage)
     shard = flows.shards(record, stage.length(record))[1]
     real = stage.arrays(record)[0]
-    data = b"".join(pack_rows(values, Layout(spec or real, flows.shard_frames, packed=True)))
+    data = b"".join(pack_rows(values, Layout(spec or real, flows.shard_frames, real.packed)))
     ((file, _),) = flows.shard_files(shard, (real,)).items()
     (flows.folder / file).write_bytes(data)
     receipt = make_receipt(shard, seconds=1, files={file: digest_bytes(data)}, provenance={})
@@ -173,7 +173,7 @@ def test_packed_pictures_are_as_good_as_others_and_are_repaired_as_what_they_wer
     folder, flows = artifact("frames").folder, files(artifact("flows").folder)
     plain = files(folder)
     shutil.rmtree(folder)
-    run("frames", *settings("run.pack_pictures=true"))
+    run("frames", *settings("run.compress=true"))
     packed = files(folder)
     assert packed.keys() == plain.keys()
     changed = {name for name in packed if packed[name] != plain[name]}

@@ -1,0 +1,70 @@
+"""What compressing each array of a cache leaves of it, and what it costs beside the checksums.
+
+    python -m benchmarks.packing cache [--rows 64] [--videos 4]
+
+Takes the first rows of the first videos of every artifact that stages wrote shard by shard, packs them one by one as
+``run.compress`` does (Zstandard, level 1, with its checksum), and unpacks them. One thread.
+"""
+
+import argparse
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import zarr
+from numcodecs import zstd
+
+from benchmarks.machine import machine
+from pipeline.artifacts.layout import LEVEL
+
+
+def rows_by_array(cache: Path, videos: int, rows: int) -> dict[tuple[str, str], list[np.ndarray[Any, Any]]]:
+    """Return rows of every array, by the stage that wrote it and its name."""
+    found: dict[tuple[str, str], list[np.ndarray[Any, Any]]] = defaultdict(list)
+    seen: dict[tuple[str, str], int] = defaultdict(int)
+    for metadata in sorted(cache.glob("*/data/*/*/zarr.json")):
+        key = metadata.parents[3].name.rpartition("-")[0], metadata.parent.name
+        seen[key] += 1
+        if seen[key] <= videos:
+            found[key].extend(np.asarray(zarr.open_array(metadata.parent, mode="r")[:rows]))
+    return found
+
+
+def timed(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[Any], float]:
+    """Return results and milliseconds for each."""
+    start = time.perf_counter()
+    done = [work(item) for item in items]
+    return done, 1000 * (time.perf_counter() - start) / len(done)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--videos", type=int, default=4)
+    arguments = parser.parse_args()
+    found = rows_by_array(arguments.cache, arguments.videos, arguments.rows)
+    if not found:
+        parser.error(f"{arguments.cache} holds no arrays; run stages first")
+    codec = zstd.Zstd(level=LEVEL, checksum=True)
+    print(f"{machine()}\n")
+    print("| array | bytes a row | left | ms to pack | ms to unpack | ms for BLAKE2b | ms for CRC32C |")
+    print("|---|---|---|---|---|---|---|")
+    for (stage, name), rows in found.items():
+        rows = [np.ascontiguousarray(row) for row in rows]
+        packed, packing = timed(codec.encode, rows)
+        _, unpacking = timed(codec.decode, packed)
+        _, blake = timed(lambda data: hashlib.blake2b(data, digest_size=16).digest(), packed)
+        _, crc = timed(google_crc32c.value, packed)
+        left = sum(map(len, packed)) / sum(row.nbytes for row in rows)
+        print(f"| {stage} {name} | {rows[0].nbytes:,} | {left:.2f} | {packing:.3f} | {unpacking:.3f} | {blake:.3f} | {crc:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
