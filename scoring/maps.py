@@ -1,7 +1,8 @@
 """Error maps of every scored frame on disk, a byte per cell: what the report shows over the frames.
 
 maps.zarr/              attributes: videos (ids), protocol (whose frames these are)
-  <place>/frame         (N,) int32, 0-based; <place> is that of the video in the list of ids
+  <place>/              attributes: maps (names, in order); <place> is that of the video in the list of ids
+          frame         (N,) int32, 0-based
           <name>        (N, h, w) uint8, one cell per 4 x 4 stored pixels, see :func:`to_bytes`
 """
 
@@ -57,7 +58,7 @@ class MapWriter:
         """
         if not self._videos or self._videos[-1] != video:
             self._videos.append(video)
-            group = self._group.create_group(str(len(self._videos) - 1))
+            group = self._group.create_group(str(len(self._videos) - 1), attributes={"maps": list(maps)})
             self._group.attrs["videos"] = self._videos
             write = _write
         else:
@@ -69,8 +70,7 @@ class MapWriter:
 
     def read(self, row: int) -> dict[str, NDArray[np.float16]]:
         """Return the maps of one row of the video written last, (h, w) each, no less than 1: what training shows is 1."""
-        arrays = {name: array for name, array in self._last.arrays() if name != "frame"}
-        return {name: from_bytes(np.asarray(array[row])) for name, array in arrays.items()}
+        return {name: from_bytes(np.asarray(array[row])) for name, array in _maps_of(self._last).items()}
 
     @property
     def _last(self) -> zarr.Group:
@@ -93,8 +93,16 @@ def read_maps(folder: Path, video: str) -> tuple[NDArray[np.int32], dict[str, ND
         raise KeyError(f"{folder / NAME}: no error maps of test video {video}")
     group = store[str(videos.index(video))]
     assert isinstance(group, zarr.Group)
-    arrays = {name: read_whole(array) for name, array in group.arrays()}
-    return arrays.pop("frame"), arrays
+    frame_index_N = group["frame"]
+    assert isinstance(frame_index_N, zarr.Array)
+    return read_whole(frame_index_N), {name: read_whole(array) for name, array in _maps_of(group).items()}
+
+
+def _maps_of(group: zarr.Group) -> "dict[str, zarr.Array[Any]]":
+    """Return the arrays of maps in the order in which they were written: Zarr lists them in any."""
+    found = {name: array for name, array in group.arrays() if name != "frame"}
+    order: Any = group.attrs.get("maps", sorted(found))
+    return {name: found[name] for name in order}
 
 
 def _write(group: zarr.Group, name: str, values: Array, dimensions: tuple[str, ...]) -> None:

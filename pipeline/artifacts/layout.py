@@ -1,8 +1,8 @@
 """How an array lies on disk: shards of so many rows in chunks of one row or of a whole shard, packed or as they are.
 
 Zstandard packs what is small or shrinks well: masks and features. Pictures hardly shrink and flow does not, while unpacking
-took most of the time of reading a clip, and packing a good part of making one: they are stored as they are, each chunk behind a
-CRC32C. Both are codecs of every Zarr v3. An array is read as its own metadata say, so that a store may hold both kinds.
+took most of the time of reading a clip, and packing a good part of making it: they are stored as they are, each chunk behind
+a CRC32C. Both are codecs of every Zarr v3. An array is read as its own metadata say: a store may hold both kinds.
 """
 
 from dataclasses import dataclass

@@ -59,15 +59,27 @@ def test_every_shard_is_made_once_and_a_second_run_does_nothing(tmp_path: Path, 
     np.testing.assert_array_equal(frames[:, 5, 5, 0], 5 * np.arange(40) + 1)
 
 
-def test_a_bad_video_fails_alone_and_is_named(tmp_path: Path) -> None:
+def test_a_bad_shard_fails_alone_and_its_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_frame_folders(tmp_path / "data")
     workspace = open_workspace(tmp_path)
-    (tmp_path / "data" / "train" / "00" / "020.png").write_bytes(b"damaged after it was counted")
+    seen = {record.video.files[0]: record.signature for record in workspace.records}
+    monkeypatch.setattr("pipeline.datasets.unchanged.sign", lambda files, folder: seen[files[0]])
+    (tmp_path / "data" / "train" / "00" / "020.png").write_bytes(b"as a disk damages it: nothing but reading it tells")
     outcome = run(workspace)
     assert outcome.made == 5
     assert list(outcome.failures) == ["train/00 shard 2"]
     assert "020.png" in outcome.failures["train/00 shard 2"]
     assert make_plan(workspace, "frames").state == "partial"
+
+
+def test_a_video_that_changed_after_it_was_counted_fails_whole_and_alone(tmp_path: Path) -> None:
+    make_frame_folders(tmp_path / "data")
+    workspace = open_workspace(tmp_path)
+    (tmp_path / "data" / "train" / "00" / "020.png").write_bytes(b"another file since then")
+    outcome = run(workspace)
+    assert outcome.made == 3
+    assert list(outcome.failures) == [f"train/00 shard {shard}" for shard in (1, 2, 3)]
+    assert all("replaced or changed" in reason for reason in outcome.failures.values())
 
 
 def test_force_makes_only_the_named_videos_again(tmp_path: Path) -> None:

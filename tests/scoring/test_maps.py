@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import zarr
 from made_detector import MadeDetector, MadeInputs, make_config, silent
 
 from scoring.evaluate import evaluate
@@ -40,6 +41,20 @@ def test_maps_written_in_pieces_are_the_ones_written_at_once(tmp_path: Path) -> 
         np.testing.assert_array_equal(frame_N, expected_N)
         np.testing.assert_array_equal(maps["spatial"], expected["spatial"])
     np.testing.assert_array_equal(parts.read(145)["spatial"], from_bytes(to_bytes(ratio_Nhw[145])))
+
+
+@pytest.mark.parametrize("names", [("spatial", "temporal", "objects"), ("temporal", "objects", "spatial")])
+def test_maps_come_back_in_the_order_in_which_they_were_written_whatever_the_disk_lists_first(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    writer = MapWriter(tmp_path, "deployment")
+    writer.write("a", np.arange(3), dict.fromkeys(names, np.ones((3, 2, 4))))
+    listed = zarr.Group.arrays
+    for turned in (False, True):
+        order = sorted if turned else lambda found: sorted(found, reverse=True)
+        with patch.object(zarr.Group, "arrays", lambda group, order=order: iter(order(listed(group)))):
+            assert tuple(writer.read(0)) == names
+            assert tuple(read_maps(tmp_path, "a")[1]) == names
 
 
 def test_maps_come_back_by_the_name_of_the_video_whatever_that_is(tmp_path: Path) -> None:
