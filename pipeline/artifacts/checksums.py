@@ -1,9 +1,10 @@
 """Checksums of files, as receipts hold them.
 
 128 bits of BLAKE2b; of arrays that are stored as they are CRC32C, which processors compute ten times as fast
-(``benchmarks/packing.py``): hashing was a good part of what decoding and classical flow took. In front of it stands its name, so that a file is checked as it was
-written. In a file of up to 256 MiB it finds any three flipped bits, and any damage within 32 bits, for certain, other damage
-but for one in 2**32; every chunk has one of its own as well. Neither keeps off somebody who can write receipts.
+(``benchmarks/packing.py``): hashing was a good part of what decoding and classical flow took. In front stands its name, so
+that a file is checked as it was written. In a file of up to 256 MiB it finds any three flipped bits, and any damage within
+32 bits, for certain, other damage but for one in 2**32; every chunk has one of its own as well. Neither keeps off somebody
+who can write receipts.
 """
 
 import hashlib
