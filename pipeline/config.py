@@ -7,7 +7,7 @@ items at once) are marked with ``operational`` and recorded in the provenance in
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -435,20 +435,25 @@ def load_config(path: Path | None, overrides: Iterable[str] = ()) -> Config:
             raise ConfigError(f"{path}: expected a settings file, found none; configs/ holds examples") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
-    for override in overrides:
-        _apply_override(data, override)
-    return parse_config(data, where=str(path) if path else "settings")
+    in_file = set(data)
+    overridden: list[tuple[str, ...]] = [_apply_override(data, override) for override in overrides]
+    overridden += [(section,) for section, *_ in overridden if section not in in_file]
+    return parse_config(data, where=str(path) if path else "settings", overridden=overridden)
 
 
-def parse_config(data: Mapping[str, Any], *, where: str = "settings") -> Config:
-    """Validate plain values; see :func:`load_config` for what is raised."""
+def parse_config(
+    data: Mapping[str, Any], *, where: str = "settings", overridden: Collection[tuple[str, ...]] = ()
+) -> Config:
+    """Validate plain values, of which some were set by options; see :func:`load_config` for what is raised."""
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(problem, where) for problem in error.errors())) from None
+        lines = [_explain(problem, "--set" if problem["loc"][:2] in overridden else where) for problem in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
 
 
-def _apply_override(data: dict[str, Any], override: str) -> None:
+def _apply_override(data: dict[str, Any], override: str) -> tuple[str, str]:
+    """Put a value into ``data`` and return where."""
     name, equals, text = override.partition("=")
     section, dot, setting = name.strip().partition(".")
     if not equals or not dot:
@@ -456,6 +461,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     if not isinstance(data.setdefault(section, {}), dict):
         raise ConfigError(f"--set {override!r}: [{section}] is not a section in the settings file")
     data[section] = {**data[section], setting: _toml_value(text.strip())}
+    return section, setting
 
 
 def _toml_value(text: str) -> Any:

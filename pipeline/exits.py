@@ -32,6 +32,8 @@ def exit_codes() -> Iterator[None]:
         fail(BAD_DATA, str(error))
     except MissingShardError as error:
         fail(UPSTREAM, str(error))
+    except FileNotFoundError as error:
+        fail(FAILURE, str(error))  # something must be brought before anything can go on
     except (OSError, ArithmeticError, ExecutionError) as error:
         fail(FAILURE, f"{error}\nwhat was finished is kept; the same command goes on from there")
     except KeyboardInterrupt:

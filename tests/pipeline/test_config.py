@@ -29,6 +29,23 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     assert (config.inpaint.steps, config.inpaint.seed, config.flows.estimator) == (9, 3, "dis")
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("inpaint.step=3", r"^--set: unknown setting 'inpaint\.step'"),
+        ("inpaint.steps=0", r"^--set: inpaint\.steps: "),
+        ("inpant.steps=3", "^--set: unknown setting 'inpant'"),
+        ("train.skips=[9]", r"^--set: train\.skips"),
+        ("flows.estimator=dis", r"^[^-].*a\.toml: unknown setting 'inpaint\.sed'"),
+    ],
+)
+def test_what_is_wrong_is_looked_for_where_it_was_written(tmp_path: Path, override: str, message: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("[inpaint]\nsteps = 7\n" + ("sed = 3\n" if "dis" in override else ""))
+    with pytest.raises(ConfigError, match=message):
+        load_config(path, [override])
+
+
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml"):
         load_config(tmp_path / "none.toml")
