@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from pipeline.contract import Report, VideoRecord
-from pipeline.exits import BAD_DATA, FAILURE, PARTLY, UPSTREAM, USAGE, exit_codes, fail
+from pipeline.exits import BAD_DATA, FAILURE, PARTLY, SHARDS, UPSTREAM, USAGE, exit_codes, fail, shortened
 from pipeline.making import Options, Run
 from pipeline.progress import Progress
 from pipeline.session import Session, open_session
@@ -37,7 +37,7 @@ def begin(config_file: Path | None, overrides: Sequence[str], progress: Progress
     """Open the session of a command; a dataset without any usable video ends it."""
     session = open_session(config_file, overrides, click.get_current_context().obj(), progress)
     if not session.workspace.records:
-        fail(BAD_DATA, "\n".join(["no video of the dataset can be used", *session.problems]))
+        fail(BAD_DATA, "\n".join(["no video of the dataset can be used", *shortened(session.problems)]))
     for remark in session.remarks:
         click.echo(f"stpa: {remark}", err=True)
     return session
@@ -62,7 +62,7 @@ def status(config_file: Path | None, overrides: tuple[str, ...], why: bool, as_j
         click.echo(f"{plan.stage:16} {plan.state:8} {plan.shards_done:6} of {plan.shards:6} shards  {causes[0]}")
         for cause in causes[1:]:
             click.echo(f"{cause:>{len(cause) + 50}}")
-    for problem in session.problems:
+    for problem in shortened(session.problems):
         click.echo(f"cannot be used: {problem}")
 
 
@@ -117,7 +117,7 @@ def stage_command(
             with exit_codes():
                 show(run.folder(names[-1]), as_json)
         if run.failures or session.problems:
-            fail(PARTLY, "partly done:\n" + "\n".join([*session.problems, *run.failures]))
+            fail(PARTLY, "\n".join(["partly done:", *shortened(session.problems), *shortened(run.failures, SHARDS)]))
 
     command.params += more
     return command

@@ -1,6 +1,6 @@
 """How commands end: what is expected to go wrong becomes a message and an exit code, never a traceback."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -10,6 +10,17 @@ from pipeline.config import ConfigError, redact
 from pipeline.contract import DataError
 
 FAILURE, USAGE, BAD_DATA, UPSTREAM, PARTLY = 1, 2, 3, 4, 5  # exit codes; 0 = done
+
+MOST_LINES = 20
+VIDEOS = "`stpa data check` names all of them"
+SHARDS = "running the command again tries them again"
+
+
+def shortened(lines: Sequence[str], rest: str = VIDEOS) -> list[str]:
+    """Return the first of many lines, then how many more there are, and where these are told: a thousand hide what matters."""
+    if len(lines) <= MOST_LINES:
+        return list(lines)
+    return [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more; {rest}"]
 
 
 def fail(code: int, message: str) -> NoReturn:

@@ -11,7 +11,7 @@ import click
 
 from pipeline.contract import FolderStage, Shard, ShardStage, VideoRecord
 from pipeline.execution import ranks
-from pipeline.exits import BAD_DATA, UPSTREAM, USAGE, fail
+from pipeline.exits import BAD_DATA, SHARDS, UPSTREAM, USAGE, fail, shortened
 from pipeline.progress import Progress, duration
 from pipeline.session import Session
 
@@ -71,7 +71,8 @@ class Run:
         for stage, records in needed.items():
             self._make(stage, records)
         if self.failures and isinstance(self._workspace.stages[name], FolderStage):
-            fail(UPSTREAM, f"{name} needs every video of {', '.join(needed)}:\n" + "\n".join(self.failures))
+            why = f"{name} needs every video of {', '.join(needed)}:"
+            fail(UPSTREAM, "\n".join([why, *shortened(self.failures, SHARDS)]))
         if self._options.force and not self._options.dry_run:
             forget(self._workspace, name, chosen, only=share)
         self._make(name, set(chosen), share, again=self._options.force)
@@ -82,7 +83,7 @@ class Run:
 
         problems = label_problems(self._session.dataset, self._session.workspace.records)
         if problems:
-            fail(BAD_DATA, "\n".join(map(str, problems)))
+            fail(BAD_DATA, "\n".join(shortened(list(map(str, problems)))))
 
     def choose(self, name: str) -> list[VideoRecord]:
         """Return the videos that were asked for; a whole-split stage needs them all."""

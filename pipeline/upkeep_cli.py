@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import BAD_DATA, FAILURE, PARTLY, begin, exit_codes, fail, settings_options
+from pipeline.cli import begin, settings_options
+from pipeline.exits import BAD_DATA, FAILURE, PARTLY, exit_codes, fail, shortened
 from pipeline.progress import Progress
 from pipeline.session import Session
 
@@ -239,7 +240,7 @@ def _with_videos(files: Sequence[Path], overrides: Sequence[str]) -> "Iterator[W
             for chosen in _variants(overrides):
                 session = begin(file, chosen, progress)
                 if session.problems:
-                    problems = "\n".join(session.problems)
+                    problems = "\n".join(shortened(session.problems))
                     fail(BAD_DATA, f"--gone: which videos are gone is not known while some cannot be used:\n{problems}")
                 yield session.workspace
 

@@ -49,8 +49,22 @@ def test_an_unreadable_video_does_not_stop_the_others(project: Path) -> None:
     for i in range(20):
         (project / "data" / "train" / "a" / f"{i:03d}.png").write_bytes(b"")
     result = stpa("frames", "--config", "s.toml", cwd=project)
-    assert result.returncode in {3, 5}
+    assert result.returncode == 5
+    assert "made 2 shards" in result.stderr
+    assert "bad.mp4" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_of_many_unreadable_videos_some_are_named_and_all_counted(project: Path) -> None:
+    for number in range(30):
+        (project / "data" / "train" / f"bad{number:02d}.mp4").write_bytes(b"not a video")
+    for command in ("frames", "status"):
+        result = stpa(command, "--config", "s.toml", cwd=project)
+        told = [line for line in (result.stdout + result.stderr).splitlines() if "bad" in line]
+        assert len(told) == 20
+        assert "and 10 more; `stpa data check` names all of them" in result.stdout + result.stderr
+    checked = stpa("data", "check", "--config", "s.toml", cwd=project)
+    assert len([line for line in checked.stdout.splitlines() if "bad" in line]) == 30
 
 
 @pytest.mark.parametrize(
