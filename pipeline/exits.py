@@ -17,7 +17,7 @@ SHARDS = "running the command again tries them again"
 
 
 def shortened(lines: Sequence[str], rest: str = VIDEOS) -> list[str]:
-    """Return the first of many lines, then how many more there are, and where these are told: a thousand hide what matters."""
+    """Return the first of many lines, then how many more there are and where they are told: a thousand hide what matters."""
     if len(lines) <= MOST_LINES:
         return list(lines)
     return [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more; {rest}"]
