@@ -27,5 +27,7 @@ def import_weights(kind: str, checkpoint: Path, out: Path) -> None:
             found = run(kind, checkpoint, out)
         except OSError as error:
             fail(FAILURE, f"{error}; nothing was written")
+        except KeyboardInterrupt:
+            fail(FAILURE, "interrupted; nothing was written")
     use = USE[kind].format(out=out, estimator=found.get("estimator"))
     click.echo(f"import-weights: wrote {out} ({found['parameters']:,} parameters); to use it: --set {use}", err=True)

@@ -264,6 +264,23 @@ def test_an_empty_folder_is_filled(tmp_path: Path, published: Callable[[str], Pa
     assert (imported("raft", published("raft"), tmp_path / "out") / "model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_import_that_does_not_end_leaves_nothing_and_can_be_repeated(
+    tmp_path: Path, published: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    source, out = published("raft"), tmp_path / "new" / "out"
+
+    def stop(folder: Path) -> None:
+        assert (folder / "model.safetensors").is_file()  # all but the name is there
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.models.importing.run._flush", stop)
+        assert "nothing was written" in refused("raft", source, out, 1)
+    assert list(tmp_path.iterdir()) == []
+    assert (imported("raft", source, out) / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("folder", [True, False])
 def test_what_is_there_already_is_left_alone(tmp_path: Path, published: Callable[[str], Path], folder: bool) -> None:
     precious = tmp_path / "out" / "precious" if folder else tmp_path / "out"
