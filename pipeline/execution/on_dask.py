@@ -238,7 +238,10 @@ class _Crew:
 
 
 def _addresses(client: Any) -> list[str]:
-    return list(client.scheduler_info(n_workers=-1)["workers"])
+    workers = client.scheduler_info(n_workers=-1).get("workers")
+    if workers is None:  # the library keeps silent when the scheduler went before it ever answered
+        raise CommClosedError("the scheduler did not say who works for it")
+    return list(workers)
 
 
 def _misfit(answer: Any) -> str:

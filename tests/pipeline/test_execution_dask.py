@@ -212,3 +212,24 @@ def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatc
         for nonsense in ("nonsense", "tcp://host", "tcp://host:port", ""):
             with pytest.raises(ConfigError, match="tcp://host:8786"):
                 DaskWorkers(nonsense).workers()
+
+
+def test_a_scheduler_that_goes_before_it_said_who_works_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        """What the library's client is then."""
+
+        def __init__(self, *arguments: object, **options: object) -> None:
+            pass
+
+        def __enter__(self) -> "Silent":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def scheduler_info(self, n_workers: int) -> dict[str, object]:
+            return {}
+
+    monkeypatch.setattr("pipeline.execution.on_dask._Client", Silent)
+    with pytest.raises(ExecutionError, match="found it gone"):
+        DaskWorkers("tcp://127.0.0.1:9").workers()
