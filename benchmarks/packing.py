@@ -1,6 +1,6 @@
 """What compressing each array of a cache leaves of it, and what it costs beside the checksums.
 
-    python -m benchmarks.packing cache [--rows 128] [--videos 4]
+    python -m benchmarks.packing cache/NAME [--rows 128] [--videos 4]
 
 Takes the first rows of the first videos of every artifact that stages wrote shard by shard, packs them chunk by chunk as
 ``run.compress`` does (Zstandard, level 1, with its checksum), and unpacks them. One thread.
@@ -47,23 +47,23 @@ def timed(work: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[Any], 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
+    parser.add_argument("cache", type=Path, help="folder of a dataset in the cache")
     parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--videos", type=int, default=4)
     arguments = parser.parse_args()
     found = chunks_by_array(arguments.cache, arguments.videos, arguments.rows)
     if not found:
-        parser.error(f"{arguments.cache} holds no arrays; run stages first")
+        parser.error(f"{arguments.cache}: expected the folder of a dataset in the cache, found no arrays there")
     codec = zstd.Zstd(level=LEVEL, checksum=True)
     print(f"{machine()}\n")
-    print("| array | bytes a chunk | left | ms to pack | ms to unpack | ms for BLAKE2b | ms for CRC32C |")
+    print("| array | bytes a chunk | left | ms to pack | ms to unpack | BLAKE2b of what is left | CRC32C of all |")
     print("|---|---|---|---|---|---|---|")
     for (stage, name), chunks in found.items():
         chunks = [np.ascontiguousarray(chunk) for chunk in chunks]
         packed, packing = timed(codec.encode, chunks)
         _, unpacking = timed(codec.decode, packed)
         _, blake = timed(lambda data: hashlib.blake2b(data, digest_size=16).digest(), packed)
-        _, crc = timed(google_crc32c.value, packed)
+        _, crc = timed(google_crc32c.value, [chunk.tobytes() for chunk in chunks])
         left = sum(map(len, packed)) / sum(chunk.nbytes for chunk in chunks)
         times = " | ".join(f"{milliseconds:.3f}" for milliseconds in (packing, unpacking, blake, crc))
         print(f"| {stage} {name} | {chunks[0].nbytes:,} | {left:.2f} | {times} |")

@@ -29,7 +29,8 @@ class TransposedConvolution(nn.ConvTranspose3d):
         super().__init__(inputs, outputs, 3, stride=(stride, 2, 2), padding=1, output_padding=(stride - 1, 1, 1))
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return (B, outputs, stride * T, 2H, 2W) of (B, inputs, T, H, W)."""
+        """Return (B, outputs, stride * T, 2H, 2W) of (B, inputs, T, H, W); another size cannot be asked for."""
+        assert output_size is None
         return transposed_convolution(input, self.weight, self.bias, stride=self.stride[0])
 
 
@@ -57,7 +58,7 @@ def transposed_convolution(
 
 
 class _OnCpu(torch.autograd.Function):
-    """Weight and bias stay as they are kept, float32; they are rounded here, and their gradients are not."""
+    """Weight and bias are kept in float32 and rounded here. Sums of their gradients are rounded once, at the end."""
 
     @staticmethod
     def forward(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from pipeline.contract import DataError, Video
+from pipeline.contract import DataError
 from pipeline.datasets.remote import fetch
 
 ONE_THREAD = (cv2.CAP_PROP_N_THREADS, 1)
@@ -52,16 +52,6 @@ def _describe(path: Path) -> str:
     except OSError as error:
         return f"nothing readable ({error.strerror})"
     return f"{size} bytes that it cannot read" if size else "an empty file"
-
-
-def native_rate(video: Video) -> float:
-    """Return the frames per second that a video file claims, as recorded; 0 where the files do not say."""
-    if video.is_folder:
-        return 0.0
-    capture = open_capture(video.files[0])
-    rate = capture_rate(capture)
-    capture.release()
-    return rate
 
 
 def capture_rate(capture: cv2.VideoCapture) -> float:

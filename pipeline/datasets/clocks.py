@@ -24,7 +24,7 @@ ROUNDING = 1e-6
 EVEN = 0.5
 """Of a frame: by which times may differ from those at the claimed rate; containers round them, cameras jitter."""
 GAP_SECONDS = 1.0
-"""Between two frames: what lies between was not recorded."""
+"""Between two frames: what lies between was not recorded, unless frames come that slowly."""
 MOST_REORDERED = 64  # frames; packets come in another order than frames, but not by more than codecs allow
 RAW = (cv2.CAP_PROP_FORMAT, -1)  # packets as they are in the file
 
@@ -136,5 +136,9 @@ def is_even(time_T: Times, rate: float) -> bool:
 def mean_rate(time_T: Times) -> float:
     """Return frames per second, gaps in which nothing was recorded left aside."""
     step_T = np.diff(time_T)
-    recorded_T = step_T[step_T <= max(GAP_SECONDS, float(np.median(step_T)))]
-    return float(1 / recorded_T.mean())
+    return float(1 / step_T[step_T <= longest_step(step_T)].mean())
+
+
+def longest_step(step_T: Times) -> float:
+    """Return the seconds between two frames above which there is a gap, of all that lie between frames of a recording."""
+    return max(GAP_SECONDS, 3 * float(np.median(step_T)))

@@ -75,7 +75,7 @@ def first_and_last(cut: Cut, clock: Clock, where: str) -> tuple[int, int | None]
 def frame_at(cut: Cut, clock: Clock, index: int, where: str) -> int | None:
     """Return which recorded frame is frame ``index`` of the part; None behind the part's end."""
     start, stop = first_and_last(cut, clock, where)
-    if clock.time_T is not None and index >= count_kept(cut, clock, len(clock.time_T), where):
+    if cut.fps is not None and clock.time_T is not None and index >= count_kept(cut, clock, len(clock.time_T), where):
         return None
     frame = int(_kept(cut, clock, start, np.array([index]), where)[0])
     return frame if stop is None or frame < stop else None

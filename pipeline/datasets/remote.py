@@ -112,10 +112,14 @@ def _list(url: str) -> dict[str, tuple[int, int]]:
 
 
 def _date(info: dict[str, Any]) -> int:
-    """Return a date in nanoseconds: seconds as the store tells them, below them a hash of what else identifies content."""
+    """Return a date in nanoseconds: seconds as the store tells them, below them a hash of what else identifies content.
+
+    Where something does, fractions of a second do not count: some stores tell them only when they list.
+    """
     told = next((info[key] for key in ("LastModified", "mtime", "updated", "created") if info.get(key)), 0)
     seconds = told.timestamp() if hasattr(told, "timestamp") else float(told) if isinstance(told, int | float) else 0.0
-    identity = repr([seconds, *(info.get(key) for key in ("ETag", "etag", "md5Hash", "generation"))])
+    tags = [info.get(key) for key in ("ETag", "etag", "md5Hash", "generation")]
+    identity = repr([int(seconds) if any(tags) else seconds, *tags])
     below = int.from_bytes(blake2b(identity.encode(), digest_size=4).digest(), "big") % 1_000_000_000
     return int(seconds) * 1_000_000_000 + below
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.contract import Video
-from pipeline.datasets.clocks import GAP_SECONDS, Clock, Times, clock_from, is_even
+from pipeline.datasets.clocks import Clock, Times, clock_from, is_even, longest_step
 from pipeline.datasets.cuts import kept_frames
 from pipeline.datasets.listing import where
 
@@ -27,10 +27,11 @@ def remarks_on_times(video: Video, time_T: Times, rate: float) -> Iterator[str]:
         )
         return
     shortest, longest = np.percentile(step_T, (5, 95)) * 1000
+    possible = np.floor(clock.rate) or clock.rate
     advice = (
         f"they are brought to dataset.fps = {video.cut.fps:g} by their times"
         if video.cut is not None and video.cut.fps is not None
-        else f"motion between them does not compare: dataset.fps = {np.floor(clock.rate):g} would space them evenly"
+        else f"motion between them does not compare: dataset.fps = {possible:.3g} would space them evenly"
     )
     yield (
         f"{where(video)}: variable frame rate: expected {claimed} as claimed, found {clock.rate:.3g} on average, "
@@ -41,7 +42,7 @@ def remarks_on_times(video: Video, time_T: Times, rate: float) -> Iterator[str]:
 
 def _gaps(video: Video, time_T: Times) -> Iterator[str]:
     step_T = np.diff(time_T)
-    (gap_G,) = np.nonzero(step_T > max(GAP_SECONDS, 3 * float(np.median(step_T))))
+    (gap_G,) = np.nonzero(step_T > longest_step(step_T))
     name = video.id if video.cut is None else video.cut.recording
     for gap in gap_G[:MOST_GAPS]:
         start, end = time_T[gap], time_T[gap + 1]
@@ -50,7 +51,7 @@ def _gaps(video: Video, time_T: Times) -> Iterator[str]:
             f"over it, unless left_out.csv has the line {video.split}/{name},{start + 0.001:.3f}s,{end - 0.001:.3f}s"
         )
     if len(gap_G) > MOST_GAPS:
-        yield f"{where(video)}: and {len(gap_G) - MOST_GAPS} more gaps of over {GAP_SECONDS:g} s without frames"
+        yield f"{where(video)}: and {len(gap_G) - MOST_GAPS} more gaps of over {longest_step(step_T):.2g} s without frames"
 
 
 def remarks_on_repeats(video: Video, clock: Clock, num_frames: int) -> Iterator[str]:

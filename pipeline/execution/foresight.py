@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.artifacts.store import Artifact
 from pipeline.artifacts.workspace import Workspace
-from pipeline.contract import FolderStage, Shard, ShardStage
+from pipeline.contract import ArraySpec, FolderStage, Shard, ShardStage
 from pipeline.execution.executors import Result
 
 COMPRESSED = 0.3  # no packed array of ours was seen to take less: with less disk than that a run is bound to fail
@@ -57,17 +57,13 @@ def _measured(artifact: Artifact, names: Sequence[str]) -> Iterator[tuple[float,
             yield float(seconds), stop - start
 
 
-def size_of(stage: ShardStage, shards: Iterable[Shard], packed: float = 1) -> int:
-    """Return the bytes of these shards before compression, or with arrays that are compressed down to a share of theirs."""
-    return sum(
-        int(
-            np.prod((shard.stop - shard.start, *spec.shape[1:]), dtype=np.int64)
-            * np.dtype(spec.dtype).itemsize
-            * (packed if spec.packed else 1)
-        )
-        for shard in shards
-        for spec in stage.arrays(shard.record)
-    )
+def size_of(stage: ShardStage, shards: Iterable[Shard]) -> int:
+    """Return the bytes of these shards before compression."""
+    return sum(_bytes_of(shard, spec) for shard in shards for spec in stage.arrays(shard.record))
+
+
+def _bytes_of(shard: Shard, spec: ArraySpec) -> int:
+    return int(np.prod((shard.stop - shard.start, *spec.shape[1:]), dtype=np.int64)) * np.dtype(spec.dtype).itemsize
 
 
 def require_room(workspace: Workspace, stage: ShardStage, shards: Iterable[Shard]) -> None:
@@ -78,9 +74,23 @@ def require_room(workspace: Workspace, stage: ShardStage, shards: Iterable[Shard
     OSError
         There is less room than these shards need at least.
     """
-    least, free = size_of(stage, shards, packed=COMPRESSED), workspace.place.free()
-    if free is not None and free < least:
+    free = workspace.place.free()
+    if free is None or free >= size_of(stage, shards):
+        return
+    least = _least(workspace.artifact(stage.name), stage, shards)
+    if free < least:
         raise _full(workspace, f"room for {least:,} bytes at least", free)
+
+
+def _least(artifact: Artifact, stage: ShardStage, shards: Iterable[Shard]) -> int:
+    """Return the bytes by which the disk will be fuller at least; files that are replaced, one by one, are on it already."""
+    total = 0.0
+    for shard in shards:
+        for file, spec in artifact.shard_files(shard, stage.arrays(shard.record)).items():
+            if not artifact.place.is_file(file):
+                begun = artifact.place.is_file(f"{file.partition(f'/{spec.name}/')[0]}/{spec.name}/zarr.json")
+                total += _bytes_of(shard, spec) * (COMPRESSED if spec.packed or begun else 1)  # begun: packed, perhaps
+    return int(total)
 
 
 def watch_room(

@@ -18,8 +18,6 @@ SHARDED = "model.safetensors.index.json"
 """Lists the parts of weights that were saved in several files."""
 WANTED = ("*.json", "model*.safetensors")
 """What is fetched of a repository: many hold the same weights in other forms as well, pickles among them."""
-HALVES = (f"model.{HALF}*.safetensors",)
-"""What is fetched of one that has weights of half precision alone."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """What ViFi-CLIP normalises with (not OpenAI's values); a folder's preprocessor_config.json may say otherwise."""
@@ -97,7 +95,7 @@ def declared_settings(settings: FeaturesSettings) -> dict[str, Any]:
 def _hub_model(model: str, revision: str) -> HubModel | None:
     if not is_hub_id(model, revision, setting=SETTING):
         return None
-    return find_hub_model(model, revision, setting=SETTING, include=WANTED, halves=HALVES)
+    return find_hub_model(model, revision, setting=SETTING, include=WANTED)
 
 
 def encoder_kind(folder: Path) -> str:

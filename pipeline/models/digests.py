@@ -33,11 +33,12 @@ def file_digest(path: Path) -> str:
     signature = _signature(path)
     known = _known.get(path) or _recall(path)
     if known is None or known[0] != signature:
+        began = time.time()
         with path.open("rb") as stream:
             known = signature, hashlib.file_digest(stream, "sha256").hexdigest()
         if _signature(path) != signature:
             return known[1]  # written to meanwhile: nothing is concluded from it later
-        _keep(path, *known)
+        _keep(path, *known, began)
     _known[path] = known
     return known[1]
 
@@ -63,9 +64,9 @@ def _recall(path: Path) -> tuple[list[int], str] | None:
     return (signature, digest) if sound else None
 
 
-def _keep(path: Path, signature: list[int], digest: str) -> None:
+def _keep(path: Path, signature: list[int], digest: str, began: float) -> None:
     size, _, *dates = signature
-    if size < LEAST_BYTES or time.time() - max(dates) / 1e9 < SETTLED:
+    if size < LEAST_BYTES or began - max(dates) / 1e9 < SETTLED:
         return
     # A home that is full, or cannot be written to: the file is read again the next time.
     with suppress(OSError, ValueError, RuntimeError):

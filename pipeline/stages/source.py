@@ -54,8 +54,10 @@ class SourceFrames:
         if self._reader is None or self._record != record:
             if self._reader is not None:
                 self._reader.close()
+            self._record = self._reader = None  # if the next one does not open, there is none
             self._unchanged = UnchangedVideo(record)
-            self._record, self._reader = record, open_frames(record.video)
+            self._reader = open_frames(record.video)
+            self._record = record
         assert self._unchanged is not None
         try:
             frames_THWC = self._reader.read(start, stop, convert)

@@ -203,6 +203,18 @@ def test_a_disk_that_is_nearly_full_ends_the_run_before_it_is_and_loses_nothing(
     assert run("verify")[0] == 0
 
 
+def test_shards_that_are_there_need_no_more_room_when_they_are_made_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.artifacts.place import LocalPlace
+
+    assert "made 12 shards" in run("frames")[1]
+    largest = 3 * 16 * 32 * 48
+    monkeypatch.setattr(LocalPlace, "free", lambda self: 3 * largest)  # less than all of them, more than the one in work
+    assert "made 12 shards" in run("frames", "--force")[1]
+    assert run("frames", "--force", "--set", "frames.height=40")[0] == 1
+
+
 def test_progress_tells_rate_time_left_and_what_takes_the_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,6 +74,15 @@ def test_a_video_that_is_replaced_while_it_is_read_is_refused_and_what_was_read_
                 source.read(record, start, start + 16)
 
 
+def test_a_video_that_does_not_open_leaves_no_trace_on_the_one_before(records: tuple[VideoRecord, ...]) -> None:
+    source, (first, second) = SourceFrames(), records
+    before = source.read(second, 0, 16)
+    first.video.files[0].unlink()
+    with pytest.raises(DataError, match=r"a\.avi"):
+        source.read(first, 0, 16)
+    np.testing.assert_array_equal(source.read(second, 0, 16), before)
+
+
 def test_a_file_that_is_touched_linked_or_copied_onto_itself_while_it_is_read_is_no_other(
     tmp_path: Path, records: tuple[VideoRecord, ...]
 ) -> None:

@@ -194,7 +194,5 @@ def test_lists_of_both_do_no_harm_where_the_files_of_one_were_fetched(
     put_into_cache(hub, "owner/clip", both, revision="main")
     assert open_encoder(encoding("owner/clip"))(FRAMES).shape == (3, 12)
     next((hub / "models--owner--clip" / "snapshots" / COMMIT).glob("model.fp16-00001*")).unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"expected model-00001-of-.*half precision alone, add --include 'model\.fp16"
-    ):
+    with pytest.raises(FileNotFoundError, match="expected model-00001-of-"):
         open_encoder(encoding("owner/clip"))

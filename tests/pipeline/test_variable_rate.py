@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.contract import Cut, DataError, Moment, VideoRecord
 from pipeline.datasets import clocks
 from pipeline.datasets.check import check_dataset
-from pipeline.datasets.clocks import Clock, clock_from, clock_of
+from pipeline.datasets.clocks import Clock, clock_from, clock_of, mean_rate
 from pipeline.datasets.cuts import count_kept, frame_at, kept_frames, step_of
 from pipeline.datasets.folder import FolderDataset
 from pipeline.datasets.inventory import Inventory, take_inventory
@@ -72,6 +72,22 @@ def test_jitter_of_less_than_half_a_frame_is_even_and_a_clock_that_was_set_back_
     assert clock_from(even_T + np.random.default_rng(0).uniform(0, 0.009, 100), 25).time_T is None
     assert clock_from(even_T * 1.2, 25).time_T is not None  # a rate that was claimed wrongly
     assert clock_from(np.concatenate([even_T, even_T]), 25).time_T is None
+
+
+@pytest.mark.parametrize(("step", "spread"), [(0.04, 0.02), (2.0, 0.4), (5.0, 0.5)])
+def test_the_mean_rate_of_slow_recordings_is_that_of_all_steps_but_gaps(step: float, spread: float) -> None:
+    step_T = np.clip(np.random.default_rng(0).normal(step, spread, 400), 0.1 * step, 2.5 * step)
+    time_T = np.concatenate([[0], np.cumsum(step_T)])
+    behind_T = time_T + np.where(np.arange(401) > 200, 60.0, 0)  # nothing was recorded for a minute
+    for seen_T in (time_T, behind_T):
+        assert mean_rate(seen_T) == pytest.approx(1 / step_T.mean(), rel=0.01)
+
+
+def test_a_part_in_frames_does_not_end_where_the_times_of_packets_do() -> None:
+    clock = Clock(rate=10.0, time_T=np.cumsum([0.1, 0.3] * 10))
+    cut = Cut(recording="a", start=Moment(value=2))
+    assert count_kept(cut, clock, 30, "a") == 28
+    assert [frame_at(cut, clock, index, "a") for index in (0, 17, 27)] == [2, 19, 29]
 
 
 def test_thinned_out_frames_are_those_that_were_there_at_their_moments(root: Path) -> None:
