@@ -212,7 +212,7 @@ def test_shards_that_are_there_need_no_more_room_when_they_are_made_again(
     largest = 3 * 16 * 32 * 48
     monkeypatch.setattr(LocalPlace, "free", lambda self: 3 * largest)  # less than all of them, more than the one in work
     assert "made 12 shards" in run("frames", "--force")[1]
-    assert run("frames", "--force", "--set", "frames.height=40")[0] == 1
+    assert run("frames", "--force", "--set", "frames.height=64")[0] == 1
 
 
 def test_progress_tells_rate_time_left_and_what_takes_the_time(
