@@ -4,6 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+TURN = np.array([[np.cos(0.035), -np.sin(0.035)], [np.sin(0.035), np.cos(0.035)]])  # two degrees, clockwise on the screen
+TURNS_AND_ZOOMS = {"clockwise": TURN, "back": TURN.T, "in": 1.03 * np.eye(2), "out": np.eye(2) / 1.03}
+
 
 def textured(height: int, width: int) -> NDArray[np.uint8]:
     """Return smooth noise (height, width) over the whole range of grey."""

@@ -5,19 +5,20 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from flow_run import stored, write_coloured
-from motion import moving
+from motion import TURNS_AND_ZOOMS, end_point_error, mean_error, moving, true_flow, warped
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torchvision.models.optical_flow import RAFT, Raft_Large_Weights, Raft_Small_Weights
 
 from pipeline.config import ConfigError, FlowsSettings, load_config
-from pipeline.models.flow import NETWORKS, check_flow_estimator, open_flow_estimator, resize_flow
+from pipeline.models.flow import NETWORKS, FlowEstimator, check_flow_estimator, open_flow_estimator, resize_flow
 from pipeline.models.flow_raft import MODELS, RaftFlow
 from pipeline.models.flow_weights import DEFAULT
 from pipeline.models.importing.run import import_weights
@@ -291,3 +292,27 @@ def test_imported_weights_give_the_flow_of_the_program_of_raft_s_authors(tmp_pat
     for first_CHW, second_CHW, expected_2HW in zip(golden["image1"], golden["image2"], golden["flow"], strict=True):
         flow_12HW = estimate(np.stack([first_CHW, second_CHW]).transpose(0, 2, 3, 1))
         np.testing.assert_allclose(flow_12HW[0], expected_2HW, atol=1e-3)
+
+
+def trained(**settings: Any) -> FlowEstimator:
+    """Return RAFT with weights that know the motion of whole pictures (tools/make_test_raft.py)."""
+    weights = str(Path(__file__).with_name("raft_small_global.safetensors"))
+    return open_flow_estimator(FlowsSettings(estimator="raft-small", weights=weights, device="cpu", **settings))
+
+
+@pytest.mark.parametrize(("size", "bound"), [((96, 128), 0.15), ((150, 201), 0.25)], ids=["enlarged", "padded"])
+@pytest.mark.parametrize(("dx", "dy"), [(2, -1), (-1, 2), (0, 0)])
+def test_a_trained_raft_finds_a_translation(dx: int, dy: int, size: tuple[int, int], bound: float) -> None:
+    assert end_point_error(trained()(moving(4, dx, dy, *size)[..., None]), dx, dy) < bound
+
+
+@pytest.mark.parametrize("matrix_22", TURNS_AND_ZOOMS.values(), ids=TURNS_AND_ZOOMS)
+def test_a_trained_raft_finds_a_rotation_and_a_zoom(matrix_22: NDArray[np.float64]) -> None:
+    assert mean_error(trained()(warped(3, matrix_22)[..., None]), true_flow(matrix_22)) < 0.1
+
+
+def test_half_precision_moves_the_flow_of_a_trained_raft_by_hundredths_of_a_pixel() -> None:
+    frames_THW1 = moving(4, 2, -1)[..., None]
+    halves, whole = (trained(precision=precision)(frames_THW1) for precision in ("bf16", "fp32"))
+    assert 0 < np.abs(halves - whole).mean() < 0.03
+    assert end_point_error(halves, 2, -1) < 0.15
