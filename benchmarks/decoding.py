@@ -3,26 +3,29 @@
     python benchmarks/decoding.py [--frames 3072] [--processes 1 2] [--kinds mp4 avi jpg] [--size 360 640] [--packed]
 
 Each process gets one video of --frames frames, rendered here. The bare loops are what anyone would write: `capture.read()`
-(or `cv2.imread`) alone, and with `cv2.resize` to the model's 256 x 256 pixels and BGR to RGB behind it; they keep nothing.
+(or `cv2.imread`) alone, and with `cv2.resize` to the model's 256 x 256 pixels and BGR to RGB behind it; they keep nothing. A
+third one also writes what it made, 128 frames at a time and flushed to disk: what storing costs whoever does it.
 The stage decodes, resizes, checksums, writes, flushes to disk and receipts; with --packed it compresses as well. Bare loops
 are timed inside their processes, the stage from its first receipt to its last: neither counts how long a process takes to
-start. The three take turns; told are medians of their rates, and of what the stage reaches of the loops of the same turn.
+start. The four take turns; told are medians of their rates, and of what the stage reaches of the loops of the same turn.
 Compare on a quiet machine: OpenCV's threads make bare loops of one process use several cores, and the stage has two threads.
 """
 
 import argparse
 import multiprocessing
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
 SIDE = 256
@@ -57,35 +60,58 @@ def make_video(place: Path, kind: str, frames: int, size: tuple[int, int], seed:
     return path
 
 
-def bare(path: str, resized: bool, begin: float) -> tuple[float, float, int]:
+LOOPS = ("read", "and resize", "and write")
+
+
+def bare(path: str, loop: str, out: str, begin: float) -> tuple[float, float, int]:
     """Decode a video once all processes are there; (start, end, frames)."""
     time.sleep(max(0.0, begin - time.time()))
-    started, frames = time.time(), 0
+    started = time.time()
+    made: list[NDArray[np.uint8]] = []
+    for frames, picture in enumerate(_pictures(path), start=1):
+        if loop == "read":
+            continue
+        made.append(np.asarray(cv2.cvtColor(resize(picture), cv2.COLOR_BGR2RGB), np.uint8))
+        if loop == "and resize":
+            made.clear()
+        elif len(made) == SHARD_FRAMES:
+            _write(Path(f"{out}-{frames}"), made)
+            made.clear()
+    return started, time.time(), frames
+
+
+def resize(picture: "cv2.typing.MatLike") -> "cv2.typing.MatLike":
+    """Bring a picture to the size of the model."""
+    return cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def _pictures(path: str) -> Iterator["cv2.typing.MatLike"]:
     if Path(path).is_dir():
         for file in sorted(Path(path).iterdir()):
-            _touch(cv2.imread(str(file)), resized)
-            frames += 1
-        return started, time.time(), frames
+            picture = cv2.imread(str(file))
+            assert picture is not None
+            yield picture
+        return
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
     while True:
         ok, picture = capture.read()
         if not ok:
-            return started, time.time(), frames
-        _touch(picture, resized)
-        frames += 1
+            return
+        yield picture
 
 
-def _touch(picture: "cv2.typing.MatLike | None", resized: bool) -> None:
-    assert picture is not None
-    if resized:
-        cv2.cvtColor(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+def _write(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
+    with path.open("wb", buffering=0) as file:
+        os.writev(file.fileno(), [frame.data for frame in frames])
+        os.fsync(file.fileno())
 
 
-def bare_rate(paths: Sequence[Path], *, resized: bool) -> float:
+def bare_rate(paths: Sequence[Path], loop: str) -> float:
     """Return frames per second of one bare loop per path, all at once."""
-    with multiprocessing.get_context("spawn").Pool(len(paths)) as pool:
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(dir=paths[0].parents[1]) as out, context.Pool(len(paths)) as pool:
         begin = time.time() + 3  # by then every process has imported OpenCV
-        runs = pool.starmap(bare, [(str(path), resized, begin) for path in paths])
+        runs = pool.starmap(bare, [(str(path), loop, f"{out}/{path.stem}", begin) for path in paths])
     return sum(run[2] for run in runs) / (max(run[1] for run in runs) - min(run[0] for run in runs))
 
 
@@ -109,11 +135,11 @@ def row(kind: str, processes: int, given: argparse.Namespace) -> str:
         root = Path(folder)
         paths = [make_video(root / "train", kind, given.frames, tuple(given.size), seed) for seed in range(processes)]
         for _ in range(given.repeats):
-            loops = [bare_rate(paths, resized=resized) for resized in (False, True)]
+            loops = [bare_rate(paths, loop) for loop in LOOPS]
             turns.append((*loops, stage_rate(root, processes, given.packed)))
-    read, resize, stage = map(statistics.median, zip(*turns, strict=True))
-    of_read, of_resize = (statistics.median(turn[2] / turn[i] for turn in turns) for i in range(2))
-    return f"{kind:8}{processes:10}{read:10.0f}{resize:12.0f}{stage:13.0f}{of_read:9.2f}{of_resize:11.2f}"
+    rates = "".join(f"{statistics.median(rate):12.0f}" for rate in zip(*turns, strict=True))
+    shares = "".join(f"{statistics.median(turn[-1] / turn[i] for turn in turns):14.2f}" for i in range(len(LOOPS)))
+    return f"{kind:8}{processes:10}{rates}{shares}"
 
 
 def main() -> None:
@@ -126,7 +152,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--packed", action="store_true", help="with run.compress")
     given = parser.parse_args()
-    print(f"{'source':8}{'processes':>10}{'read':>10}{'and resize':>12}{'stpa frames':>13}{'of read':>9}{'of resize':>11}")
+    columns = "".join(f"{name:>12}" for name in (*LOOPS, "stpa frames"))
+    print(f"{'source':8}{'processes':>10}{columns}" + "".join(f"{'of ' + name.removeprefix('and '):>14}" for name in LOOPS))
     for kind in given.kinds:
         for processes in given.processes:
             print(row(kind, processes, given), flush=True)
