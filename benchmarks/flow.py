@@ -149,7 +149,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="peaks of memory instead of speeds")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.frames < CLIP_FRAMES:
+        parser.error(f"--frames: expected at least {CLIP_FRAMES}, those of a clip, found {arguments.frames}")
+    return arguments
 
 
 def main() -> None:
