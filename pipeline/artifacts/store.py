@@ -157,7 +157,7 @@ class Artifact:
         folder = f"data/{video}/{spec.name}"
         try:
             found = self.place.read(f"{folder}/zarr.json")
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):  # what a store does not answer for is no damage
             found = b""
         if found in (wanted.metadata, other.metadata):
             return wanted if found == wanted.metadata else other

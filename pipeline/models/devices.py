@@ -38,7 +38,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory that tensors leave, until it ends; returns whether it does (with glibc only).
 
     A network on the CPU frees and asks for gigabytes. By default the system takes every large piece back and hands out
-    cleared pages the next time, which costs a seventh of the time of a training step, and a quarter of that of the encoder.
+    cleared pages the next time, which costs a good part of the time of a training step or a batch of pictures.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

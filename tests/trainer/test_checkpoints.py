@@ -1,7 +1,6 @@
 """A training that was stopped at any step goes on to the same weights, bit for bit."""
 
 import logging
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -142,10 +141,10 @@ def test_a_checkpoint_whose_state_was_never_written_does_not_exist(tmp_path: Pat
 def test_the_first_signal_ends_the_training_after_its_step_and_the_second_one_at_once() -> None:
     with listening() as stop:
         assert not stop
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert stop
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
