@@ -31,6 +31,7 @@ from benchmarks.machine import machine
 from benchmarks.stored_stage import (
     Frames,
     StoredStage,
+    clip_or_more,
     least_seconds,
     moving_noise,
     peak_megabytes,
@@ -142,17 +143,14 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=list(MODELS), default="raft-small")
     parser.add_argument("--size", type=int, nargs=2, default=(128, 160), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--frames", type=int, default=CLIP_FRAMES + 1)
+    parser.add_argument("--frames", type=clip_or_more, default=CLIP_FRAMES + 1)
     parser.add_argument("--updates", type=int, default=12)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="pairs at once")
     parser.add_argument("--precision", nargs="+", default=["fp32", "mixed"], choices=["fp32", "mixed", "bf16"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="peaks of memory instead of speeds")
-    arguments = parser.parse_args()
-    if arguments.frames < CLIP_FRAMES:
-        parser.error(f"--frames: expected at least {CLIP_FRAMES}, those of a clip, found {arguments.frames}")
-    return arguments
+    return parser.parse_args()
 
 
 def main() -> None:

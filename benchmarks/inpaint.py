@@ -34,6 +34,7 @@ from PIL import Image
 from benchmarks.inpaint_models import SIZES, write_pipeline
 from benchmarks.inpaint_stage import SHARD_FRAMES, Images, StoredStage, boxes, moving_noise, seed_of, write_video
 from benchmarks.machine import machine
+from benchmarks.stored_stage import clip_or_more
 from pipeline.config import CLIP_FRAMES, InpaintSettings
 from pipeline.models.devices import describe_device, pick_device
 from pipeline.models.inpainting_diffusers import PipelinePainter, native_size
@@ -158,17 +159,14 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ldm", help=f"ldm, {', '.join(SIZES)} or a folder")
     parser.add_argument("--size", type=int, nargs=2, default=(128, 160), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--frames", type=int, default=CLIP_FRAMES, help="no fewer than a clip has")
+    parser.add_argument("--frames", type=clip_or_more, default=CLIP_FRAMES, help="no fewer than a clip has")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--prompt", default="a person", help="of pipelines")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="pictures at once")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="measure peaks of memory instead of speed")
-    arguments = parser.parse_args()
-    if arguments.frames < CLIP_FRAMES:
-        parser.error(f"--frames: expected at least {CLIP_FRAMES}, those of a clip, found {arguments.frames}")
-    return arguments
+    return parser.parse_args()
 
 
 def main() -> None:

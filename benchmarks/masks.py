@@ -22,7 +22,15 @@ from safetensors.torch import save_file
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 
 from benchmarks.machine import machine
-from benchmarks.stored_stage import Frames, StoredStage, least_seconds, moving_noise, print_overhead, write_video
+from benchmarks.stored_stage import (
+    Frames,
+    StoredStage,
+    clip_or_more,
+    least_seconds,
+    moving_noise,
+    print_overhead,
+    write_video,
+)
 from pipeline.config import CLIP_FRAMES, MasksSettings
 from pipeline.models.devices import pick_device
 from pipeline.models.mask_rcnn import LONG_SIDE, SURE, open_mask_rcnn
@@ -95,15 +103,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--detector", choices=list(DETECTORS), default="maskrcnn_resnet50_fpn_v2")
     parser.add_argument("--size", type=int, nargs=2, default=(128, 192), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--short-side", type=int, default=MasksSettings().short_side)
-    parser.add_argument("--frames", type=int, default=CLIP_FRAMES)
+    parser.add_argument("--frames", type=clip_or_more, default=CLIP_FRAMES)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4], help="frames at once")
     parser.add_argument("--precision", nargs="+", default=["fp32", "mixed"], choices=["fp32", "mixed"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeat", type=int, default=3)
-    arguments = parser.parse_args()
-    if arguments.frames < CLIP_FRAMES:
-        parser.error(f"--frames: expected at least {CLIP_FRAMES}, those of a clip, found {arguments.frames}")
-    return arguments
+    return parser.parse_args()
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """A video of noise below a folder, and a stage over it whose model is loaded: it reads stored arrays and writes shards."""
 
+import argparse
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts.plan import make_plan
 from pipeline.artifacts.workspace import Workspace
-from pipeline.config import load_config
+from pipeline.config import CLIP_FRAMES, load_config
 from pipeline.contract import Array, ShardStage, Stage
 from pipeline.datasets.inventory import take_inventory
 from pipeline.datasets.registry import open_dataset
@@ -23,6 +24,13 @@ from pipeline.execution.inputs import StoredInputs
 from pipeline.execution.runner import run_shards
 
 Frames = NDArray[np.uint8]
+
+
+def clip_or_more(text: str) -> int:
+    """Return a number of frames from the command line; shorter videos are refused by every stage."""
+    if int(text) < CLIP_FRAMES:
+        raise argparse.ArgumentTypeError(f"expected at least {CLIP_FRAMES} frames, those of a clip, found {text}")
+    return int(text)
 
 
 def moving_noise(count: int, height: int, width: int) -> Frames:

@@ -400,7 +400,7 @@ class RunSettings(Section):
     shard_frames: Annotated[int, Field(ge=CLIP_FRAMES)] = 128
     """Frames per shard: the unit of work, of writing and of resuming."""
     compress: bool = operational(
-        False, "compress new frames and inpainted frames (to 0.35 to 0.85 of the disk) and flow (to 0.95); slower to read"
+        False, "compress new frames and inpainted frames (to 0.6 to 0.85 of the disk) and flow (to 0.95); slower to read"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.artifacts.receipts import video_name
 from pipeline.artifacts.store import Artifact
 from pipeline.artifacts.workspace import Workspace
 from pipeline.contract import ArraySpec, FolderStage, Shard, ShardStage
@@ -88,7 +89,7 @@ def _least(artifact: Artifact, stage: ShardStage, shards: Iterable[Shard]) -> in
     for shard in shards:
         for file, spec in artifact.shard_files(shard, stage.arrays(shard.record)).items():
             if not artifact.place.is_file(file):
-                begun = artifact.place.is_file(f"{file.partition(f'/{spec.name}/')[0]}/{spec.name}/zarr.json")
+                begun = artifact.place.is_file(f"data/{video_name(shard.record)}/{spec.name}/zarr.json")
                 total += _bytes_of(shard, spec) * (COMPRESSED if spec.packed or begun else 1)  # begun: packed, perhaps
     return int(total)
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from fsspec import AbstractFileSystem
 from pipeline.config import load_config
 from pipeline.contract import DataError
 from pipeline.datasets import remote
-from pipeline.datasets.remote import fetch, is_listed, local_root
+from pipeline.datasets.remote import _date, fetch, is_listed, local_root
 from pipeline.files import connect
 from tests.pipeline.s3_server import new_bucket, use_s3
 from tests.pipeline.upkeep import make_project, run, settings, space, verify, work_in, write_video
@@ -77,6 +78,14 @@ def test_frames_are_the_same_as_those_of_files_on_a_disk(url: str) -> None:
     for file in here.artifact("frames").folder.glob("data/**/c/*/*/*/*"):
         assert (far.folder / file.relative_to(here.folder)).read_bytes() == file.read_bytes()
     assert "nothing to do" in run("frames", *behind(url)).stderr
+
+
+def test_a_date_that_is_told_more_exactly_in_a_list_is_no_other_where_a_tag_tells_the_content() -> None:
+    second = datetime(2026, 11, 30, 9, 0, 7, tzinfo=UTC)
+    exact = second.replace(microsecond=123_000)
+    assert _date({"LastModified": exact, "ETag": "a"}) == _date({"LastModified": second, "ETag": "a"})
+    assert _date({"LastModified": exact, "ETag": "a"}) != _date({"LastModified": exact, "ETag": "b"})
+    assert _date({"LastModified": exact}) != _date({"LastModified": second})
 
 
 def test_what_is_known_is_fetched_no_more_on_any_machine(

@@ -194,6 +194,21 @@ def test_lost_metadata_are_written_again_as_the_shards_lie(tmp_path: Path, packe
     np.testing.assert_array_equal(artifact.read(RECORD, spec_of("frames", packed), 0, FRAMES), values)
 
 
+def test_a_store_that_does_not_answer_for_metadata_is_no_reason_to_guess_how_an_array_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact, values = write(tmp_path, spec_of("frames", packed=True), only=[])
+    shard = artifact.shards(RECORD, FRAMES)[0]
+
+    def fail(self: LocalPlace, file: str, start: int | None = None, stop: int | None = None) -> bytes:
+        raise OSError(5, "Input/output error", file)
+
+    monkeypatch.setattr(LocalPlace, "read", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        artifact.write(shard, {"frames": values[: shard.stop]}, (spec_of("frames", packed=False),))
+    assert not [path for path in tmp_path.rglob("c/**/*") if path.is_file()]
+
+
 def test_what_is_not_packed_is_checked_by_another_checksum_of_its_file(tmp_path: Path) -> None:
     for packed, start in ((True, ""), (False, CRC32C)):
         spec = spec_of("frames", packed)
