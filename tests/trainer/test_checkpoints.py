@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,15 @@ def test_a_checkpoint_whose_state_was_never_written_does_not_exist(tmp_path: Pat
     assert torch.equal(found.tensors["a"], torch.ones(2))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, though shells have what they start in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_first_signal_ends_the_training_after_its_step_and_the_second_one_at_once() -> None:
     with listening() as stop:
         assert not stop
