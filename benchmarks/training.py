@@ -146,7 +146,7 @@ def straightforward(street: Street, options: argparse.Namespace, device: torch.d
 
 
 def ours(street: Street, options: argparse.Namespace, device: torch.device, where: str) -> Speed:
-    """Train as ``fit_autoencoder`` does."""
+    """Train as ``fit_network`` does."""
     settings = TrainSettings.model_validate(
         {"batch_size": options.batch, "width": options.width, "place": False, "data": where, "compile": options.compile}
     )

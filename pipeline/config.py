@@ -269,7 +269,7 @@ class FeaturesSettings(Section):
 
 
 class TrainSettings(Section):
-    """The two autoencoders and the discriminator."""
+    """The two autoencoders, the motion network and the discriminator."""
 
     seed: int = 0
     epochs: Annotated[float, Field(gt=0)] = 60
@@ -301,6 +301,10 @@ class TrainSettings(Section):
     """lam ~ Beta(alpha, alpha)."""
     flow_scale: Annotated[float, Field(gt=0)] | None = None
     """Pixels per frame that map to 1; none = twice the 99.9th percentile of magnitude in the training flow."""
+    motion_epochs: Annotated[float, Field(ge=0)] = 0
+    """Passes over all clips of the motion network, which marks unusual motion place by place; 0 = none, as published."""
+    motion_reduce: Literal[1, 2, 4] = 1
+    """As reduce, for the motion network: it has to see legs."""
     discriminator_epochs: Annotated[int, Field(ge=0)] = 30
     """Passes over the features; 0 = no discriminator, so no semantic indicator."""
     objects: bool = True
@@ -344,10 +348,12 @@ class TrainSettings(Section):
             del settings["compile"]
         if not self.validation_share:
             del settings["validation_share"], settings["patience"]
+        if not self.motion_epochs:
+            del settings["motion_epochs"], settings["motion_reduce"]
         return settings
 
 
-Indicator = Literal["spatial", "temporal", "semantic", "objects"]
+Indicator = Literal["spatial", "temporal", "motion", "semantic", "objects"]
 
 
 class EvalSettings(Section):

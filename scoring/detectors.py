@@ -38,15 +38,16 @@ def choose_detector(bundle: "Bundle", settings: EvalSettings) -> Detector:
 
 
 def _without_others(bundle: "Bundle", names: Sequence[str]) -> "Bundle":
-    """Return the bundle without discriminator and objects where they are not asked for; nothing is spent on them then."""
+    """Return the bundle without what is not asked for, but for the autoencoders; nothing is spent on it then."""
     missing = [name for name in names if name not in bundle.indicators]
     if missing:
         raise DataError(
             f"eval.indicators: expected some of {', '.join(bundle.indicators)}, which the model has, found {missing[0]}; "
-            f"train with it (train.discriminator_epochs, train.objects), or leave it out"
+            f"train with it (train.motion_epochs, train.discriminator_epochs, train.objects), or leave it out"
         )
     return replace(
         bundle,
+        motion=bundle.motion if "motion" in names else None,
         discriminator=bundle.discriminator if "semantic" in names else None,
         objects=bundle.objects if "objects" in names else None,
     )

@@ -57,8 +57,9 @@ class Measured:
     values: dict[str, NDArray[np.float64]]
     maps: dict[str, NDArray[np.float16]] = field(repr=False)
     """(N, h, w) each, one cell per 4 x 4 pixels. ``spatial``, ``temporal``: how many times more error than training shows
-    at that place. ``objects``, where the detector judges them: how far the object there is from normal ones, in units of how
-    far these are from each other."""
+    at that place. ``motion``, where there is such a network: -ln of the probability that motion there is normal.
+    ``objects``, where the detector judges them: how far the object there is from normal ones, in units of how far these are
+    from each other."""
 
 
 def measure_video(
@@ -125,11 +126,10 @@ def rows_between(values: "TapValues", first: int, start: int, stop: int) -> Meas
     """Keep the rows of frames ``start`` to ``stop``; those around them only gave their windows context."""
     frame_index_N = values.frame_index_N + first
     row_N = (frame_index_N >= start) & (frame_index_N < stop)
-    maps = {"spatial": values.spatial_map_Nhw, "temporal": values.temporal_map_Nhw, "objects": values.objects_map_Nhw}
     return Measured(
         frame_index_N=frame_index_N[row_N],
         values={name: value_N[row_N] for name, value_N in values.values.items()},
-        maps={name: map_Nhw[row_N] for name, map_Nhw in maps.items() if map_Nhw is not None},
+        maps={name: map_Nhw[row_N] for name, map_Nhw in values.maps.items()},
     )
 
 

@@ -16,8 +16,8 @@ Pooling = Literal["region", "frame"]
 Scores = dict[str, NDArray[np.float64]]
 
 FUSED = "fused"
-POOLED = ("spatial", "temporal")
-"""Indicators that are maps of errors, of which one number per frame has to be made."""
+POOLED = ("spatial", "temporal", "motion")
+"""Indicators that are maps, of which one number per frame has to be made."""
 RARE = 0.01  # share of normal windows; far enough into the tail, and five of 512 windows lie beyond
 SMALLEST_EVIDENCE = 0.1  # an indicator that never changes in normal video must not drown the others
 SMALLEST_MSE = 1e-12  # 120 dB: a perfect reconstruction has no finite PSNR

@@ -17,7 +17,7 @@ from scoring.summary import VideoResult
 INK, MUTED, GRID = "#1b2733", "#6b7785", "#e3e7eb"
 TRUTH = "#f3b3a6"
 LINES: Mapping[str, str] = MappingProxyType(
-    {"spatial": "#2a7fb8", "temporal": "#e08a1e", "semantic": "#4a9a55", "objects": "#a0559f"}
+    {"spatial": "#2a7fb8", "temporal": "#e08a1e", "motion": "#b8483a", "semantic": "#4a9a55", "objects": "#a0559f"}
 )
 
 

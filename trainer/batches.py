@@ -1,4 +1,4 @@
-"""The batches of one autoencoder: clips gathered, some replaced by pseudo-anomalies, the same ones however they are loaded.
+"""The batches of one network: clips gathered, some replaced by pseudo-anomalies, the same ones however they are loaded.
 
 How batches are loaded, and who waits for whom:
 * data in the memory of the CPU, computed there: each batch is made when its step begins;
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.config import TrainSettings
+from pipeline.config import CLIP_FRAMES, TrainSettings
+from trainer.autoencoder import Trunk, make_autoencoder
 from trainer.clips import TrainingData
 from trainer.indicators import gather_clips
 from trainer.order import ClipOrder
@@ -52,8 +53,8 @@ class Batch:
 
     def rows(self, rows: slice) -> "Batch":
         """Return some clips of it."""
-        return Batch(
-            shown_BCTHW=self.shown_BCTHW[rows], target_BCTHW=self.target_BCTHW[rows], sign_B=self.sign_B[rows]
+        return replace(
+            self, shown_BCTHW=self.shown_BCTHW[rows], target_BCTHW=self.target_BCTHW[rows], sign_B=self.sign_B[rows]
         )
 
     def to(self, device: torch.device) -> "Batch":
@@ -61,18 +62,21 @@ class Batch:
         target = self.target_BCTHW.to(device, non_blocking=True)
         same = self.shown_BCTHW is self.target_BCTHW
         shown = target if same else self.shown_BCTHW.to(device, non_blocking=True)
-        return Batch(shown_BCTHW=shown, target_BCTHW=target, sign_B=self.sign_B)
+        return replace(self, shown_BCTHW=shown, target_BCTHW=target)
 
     def pin_memory(self) -> "Batch":
         """Return it in memory from which an accelerator copies without waiting (asked for by torch's DataLoader)."""
         target = self.target_BCTHW.pin_memory()
         shown = target if self.shown_BCTHW is self.target_BCTHW else self.shown_BCTHW.pin_memory()
-        return Batch(shown_BCTHW=shown, target_BCTHW=target, sign_B=self.sign_B)
+        return replace(self, shown_BCTHW=shown, target_BCTHW=target)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
-    """What one autoencoder learns to reconstruct, and what it is shown instead with some probability."""
+    """What one network learns to reconstruct, and what it is shown instead with some probability."""
+
+    selects: ClassVar[bool] = True
+    """Whether its error on normal video alone tells a good epoch from a bad one."""
 
     name: str
     sequence_NHWC: Pictures = field(repr=False)
@@ -85,6 +89,26 @@ class Signal:
     device: torch.device = CPU
     """Where clips are handed over, wherever the pictures lie."""
 
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return f"{self.name} autoencoder"
+
+    def seed(self, settings: TrainSettings) -> Seed:
+        """Return the seed below which all of this network's random numbers lie."""
+        return Seed(settings.seed, (self.name,))
+
+    def make_network(self, settings: TrainSettings) -> Trunk:
+        """Return the network before it has learnt anything, on the device."""
+        return make_autoencoder(
+            channels=self.sequence_NHWC.shape[-1],
+            width=settings.width,
+            place=settings.place,
+            skips=settings.skips,
+            seed=self.seed(settings).number("weights"),
+            device=self.device,
+        )
+
     def target(self, start_B: NDArray[np.int64]) -> Tensor:
         """Return the normal clips, (B, C, 16, H, W) float32."""
         start = torch.from_numpy(start_B).to(self.sequence_NHWC.device)
@@ -94,6 +118,14 @@ class Signal:
         """Return the pseudo-anomaly of one clip, (C, 16, H, W) float32; None = nothing in it can be changed."""
         clip_THWC = self.pseudo_anomaly(data, start, random)
         return None if clip_THWC is None else self.normalise(clip_THWC.to(self.device)).permute(3, 0, 1, 2)
+
+    def changed_frames(self, data: TrainingData, start: int, random: np.random.Generator) -> NDArray[np.bool_]:
+        """Return in which of the 16 frames a pseudo-anomaly differs from the clip it is made of."""
+        pseudo_CTHW = self.pseudo(data, start, random)
+        if pseudo_CTHW is None:
+            return np.zeros(CLIP_FRAMES, dtype=np.bool_)
+        normal_CTHW = self.target(np.array([start]))[0]
+        return np.asarray((pseudo_CTHW != normal_CTHW).any(0).flatten(1).any(1).cpu().numpy())
 
     def batch(self, data: TrainingData, start_B: NDArray[np.int64], random: np.random.Generator) -> Batch:
         """Return the clips of one step, some of them replaced at the input by their pseudo-anomaly."""
@@ -117,7 +149,7 @@ class StepBatches(Dataset[Batch]):
 
     def __init__(self, signal: Signal, data: TrainingData, settings: TrainSettings) -> None:
         self.signal, self.data = signal, data
-        self._seed = Seed(settings.seed, (signal.name,))
+        self._seed = signal.seed(settings)
         self._order = ClipOrder(data.start_C, settings.batch_size, self._seed)
 
     def __getitem__(self, step: int) -> Batch:

@@ -1,7 +1,8 @@
-"""The model bundle: what training leaves behind and scoring needs, in six safetensors files and one JSON file.
+"""The model bundle: what training leaves behind and scoring needs, in up to seven safetensors files and one JSON file.
 
 spatial.safetensors        the autoencoder of frames
 temporal.safetensors       the autoencoder of flow
+motion.safetensors         the network that marks unusual motion (absent where it was left out)
 discriminator.safetensors  normal against spatial pseudo-anomaly, on frame features (absent where it was left out)
 objects.safetensors        the empty scenes and the objects that are normal in them (absent where that was left out)
 calibration.safetensors    what normal training windows measure: per place, and per indicator and tap
@@ -26,8 +27,8 @@ from torch import Tensor, nn
 
 from pipeline.config import CLIP_FRAMES, TrainSettings
 from pipeline.contract import Array, DataError
-from trainer.autoencoder import Autoencoder, to_device
-from trainer.calibration import Calibration, Network, Pooled, pool
+from trainer.autoencoder import Autoencoder, Trunk, to_device
+from trainer.calibration import Calibration, Network, Pooled, networks_of, pool
 from trainer.dense import Phases, dense_errors
 from trainer.devices import Precision, usable_precision
 from trainer.discriminator import Discriminator
@@ -46,6 +47,7 @@ from trainer.indicators import (
 from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, reduce_pictures, to_channels
 from trainer.objects import over_window
 from trainer.scenes import ObjectModel
+from trainer.segmenter import MotionSegmenter
 from trainer.threshold import NormalWindows
 
 __all__ = ["Bundle", "BundleError", "BundleInfo", "Measurement", "Tap", "TapValues", "load_bundle", "save_bundle"]
@@ -101,13 +103,20 @@ class Bundle:
     """Trained networks and their calibration, ready to measure video."""
 
     info: BundleInfo
-    spatial: Autoencoder
-    temporal: Autoencoder
+    spatial: Trunk
+    temporal: Trunk
     discriminator: Discriminator | None
     calibration: Calibration
     device: torch.device
     windows: NormalWindows = field(default_factory=NormalWindows)
     objects: ObjectModel | None = None
+    motion: Trunk | None = None
+
+    @property
+    def networks(self) -> dict[Network, Trunk]:
+        """The networks that make a map of every frame."""
+        both: dict[Network, Trunk] = {"spatial": self.spatial, "temporal": self.temporal}
+        return both if self.motion is None else both | {"motion": self.motion}
 
     @property
     def precision(self) -> Precision:
@@ -116,9 +125,9 @@ class Bundle:
 
     @property
     def indicators(self) -> tuple[str, ...]:
-        """Names that are to be fused; the ``_frame_mse`` values stand in for the first two when pooling by frame."""
+        """Names that are to be fused; the ``_frame_mse`` values stand in for those of networks when pooling by frame."""
         there = {"semantic": self.discriminator is not None, "objects": self.objects is not None}
-        return ("spatial", "temporal", *(name for name, present in there.items() if present))
+        return (*self.networks, *(name for name, present in there.items() if present))
 
     def measure(
         self,
@@ -149,8 +158,8 @@ class Bundle:
         """
         self._check(frames_THWC, flow_T2HW, feature_TD)
         pooled = {
-            "spatial": self._pooled("spatial", frames_THWC, batch_size, phases, wanted),
-            "temporal": self._pooled("temporal", flow_T2HW, batch_size, phases, wanted),
+            name: self._pooled(name, frames_THWC if name == "spatial" else flow_T2HW, batch_size, phases, wanted)
+            for name in self.networks
         }
         logit_T = None
         if self.discriminator is not None and feature_TD is not None:
@@ -161,17 +170,13 @@ class Bundle:
         for tap in TAPS:
             frame_index_N = scored_frames(tap, len(frames_THWC), wanted)
             values = {name: value_N for part in pooled.values() for name, value_N in part[tap].values.items()}
+            maps = {str(name): part[tap].map_Nhw for name, part in pooled.items()}
             if logit_T is not None:
                 values["semantic"] = logit_T[frame_index_N]
             if objects is not None:
                 values["objects"] = over_window(objects.worst(), frame_index_N, TAPS[tap])
-            taps[tap] = TapValues(
-                frame_index_N=frame_index_N,
-                values=values,
-                spatial_map_Nhw=pooled["spatial"][tap].map_Nhw,
-                temporal_map_Nhw=pooled["temporal"][tap].map_Nhw,
-                objects_map_Nhw=None if objects is None else objects.painted(frame_index_N, cells, MAP_STRIDE),
-            )
+                maps["objects"] = objects.painted(frame_index_N, cells, MAP_STRIDE)
+            taps[tap] = TapValues(frame_index_N=frame_index_N, values=values, maps=maps)
         return Measurement(taps=taps, objects=objects)
 
     def calibrate(self, tap: Tap, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -205,9 +210,11 @@ class Bundle:
         self, name: Network, stored: Array, batch_size: int, phases: Phases | Literal[0], wanted: slice
     ) -> dict[Tap, Pooled]:
         """Return the values and maps of one network at the frames that each tap scores."""
-        network = self.spatial if name == "spatial" else self.temporal
-        sequence_THWC, normalise = self._frames(stored) if name == "spatial" else self._arriving(stored)
-        reduce, length = self.info.settings.reduce, len(sequence_THWC)
+        network = self.networks[name]
+        settings = self.info.settings
+        reduce = settings.motion_reduce if name == "motion" else settings.reduce
+        sequence_THWC, normalise = self._frames(stored) if name == "spatial" else self._arriving(stored, reduce)
+        length = len(sequence_THWC)
         frames = {tap: scored_frames(tap, length, wanted) for tap in TAPS}
         if phases:
             errors = dense_errors(
@@ -226,9 +233,9 @@ class Bundle:
         frames = to_channels(torch.as_tensor(frames_THWC).to(self.device), self.info.settings.colour)
         return reduce_pictures(frames, self.info.settings.reduce), normalise_frames
 
-    def _arriving(self, flow_T2HW: Array) -> tuple[Tensor, Normalise]:
-        """Return what the temporal autoencoder sees, before it is normalised, and how that is done."""
-        flow = reduce_pictures(arriving_flow(flow_T2HW).to(self.device), self.info.settings.reduce).contiguous()
+    def _arriving(self, flow_T2HW: Array, reduce: int) -> tuple[Tensor, Normalise]:
+        """Return what networks of flow see, before it is normalised, and how that is done."""
+        flow = reduce_pictures(arriving_flow(flow_T2HW).to(self.device), reduce).contiguous()
         return flow, partial(normalise_flow, flow_scale=self.info.flow_scale)
 
     def _check(self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None) -> None:
@@ -258,6 +265,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     """Write the files of a bundle into an existing folder."""
     _save(folder / "spatial.safetensors", bundle.spatial.state_dict())
     _save(folder / "temporal.safetensors", bundle.temporal.state_dict())
+    if bundle.motion is not None:
+        _save(folder / "motion.safetensors", bundle.motion.state_dict())
     if bundle.discriminator is not None:
         _save(folder / "discriminator.safetensors", bundle.discriminator.state_dict())
     if bundle.objects is not None:
@@ -278,12 +287,9 @@ def load_bundle(folder: Path, device: torch.device) -> Bundle:
         A file is missing, damaged, or does not fit the others; the message says which and what to do.
     """
     info = _load_info(folder / "bundle.json")
-    networks = {}
-    for name, channels in (("spatial", info.channels), ("temporal", 2)):
-        settings = info.settings
-        network = Autoencoder(
-            channels=channels, width=settings.width, place=settings.place, skips=settings.skips
-        )
+    networks: dict[str, Any] = {}
+    for name in networks_of(info.settings):
+        network = _build(name, info)
         _fill(network, folder / f"{name}.safetensors")
         networks[name] = to_device(network, device).eval()
     discriminator = None
@@ -342,6 +348,14 @@ def _load_info(path: Path) -> BundleInfo:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         found = f"{type(error).__name__}: {error}"
         raise BundleError(f"{path}: expected the description of a bundle, cannot read it ({found}); train again") from error
+
+
+def _build(name: Network, info: BundleInfo) -> Trunk:
+    width, place, skips = info.settings.width, info.settings.place, info.settings.skips
+    if name == "motion":
+        return MotionSegmenter(width=width, place=place, skips=skips)
+    channels = info.channels if name == "spatial" else 2
+    return Autoencoder(channels=channels, width=width, place=place, skips=skips)
 
 
 def _fill(network: nn.Module, path: Path) -> None:

@@ -17,8 +17,8 @@ from torch import Tensor
 from pipeline.config import TrainSettings
 from trainer.indicators import MAP_STRIDE, TAPS, Errors, RegionPooling, Tap, blur
 
-Network = Literal["spatial", "temporal"]
-NETWORKS: tuple[Network, ...] = ("spatial", "temporal")
+Network = Literal["spatial", "temporal", "motion"]
+NETWORKS: tuple[Network, ...] = ("spatial", "temporal", "motion")
 
 PLACE_QUANTILE = 0.99  # of training windows: what a busy moment of normal video reaches at a place
 PLACE_SIGMA = 0.1  # share of the height; a few hundred windows do not fill every cell with passers-by
@@ -40,7 +40,7 @@ class Statistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Errors of one autoencoder on normal windows, and on the same windows made pseudo-anomalous, input against output.
+    """Errors of one network on normal windows, and on the same windows made pseudo-anomalous, input against output.
 
     ``pseudo`` holds, at each tap, only windows whose frame at that tap was changed; ``twin_P`` are their rows in ``normal``.
     """
@@ -60,7 +60,7 @@ class Logits:
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """One autoencoder's values per frame, and the maps they were taken from, float16."""
+    """One network's values per frame, and the maps they were taken from, float16."""
 
     values: dict[str, NDArray[np.float64]]
     map_Nhw: NDArray[np.float16]
@@ -117,7 +117,7 @@ class Calibration:
         """Rebuild from :meth:`tensors`; KeyError or ValueError if one is missing or does not fit the frame size."""
         cells = (size[0] // MAP_STRIDE, size[1] // MAP_STRIDE)
         pooling = {}
-        for network in NETWORKS:
+        for network in networks_of(settings):
             for tap in TAPS:
                 place_hw = tensors[f"place.{network}.{tap}"]
                 if tuple(place_hw.shape) != cells:
@@ -149,7 +149,7 @@ def calibrate(
     separation: dict[tuple[Tap, str], float] = {}
     for network, sample in samples.items():
         for tap in TAPS:
-            pooling[network, tap] = learn_places(sample.normal[tap].map_Nhw, settings)
+            pooling[network, tap] = learn_places(network, sample.normal[tap].map_Nhw, settings)
             normal = pool(network, sample.normal[tap], pooling[network, tap]).values
             pseudo = pool(network, sample.pseudo[tap], pooling[network, tap]).values
             for name, value_N in normal.items():
@@ -175,9 +175,19 @@ def auc(normal_N: NDArray[np.float64], abnormal_P: NDArray[np.float64]) -> float
     return float((ranks - abnormal * (abnormal + 1) / 2) / (normal * abnormal))
 
 
-def learn_places(map_Nhw: Tensor, settings: TrainSettings) -> RegionPooling:
-    """Return the pooling whose unit, at each place, is the 99th percentile of errors there, smoothed and floored."""
+def networks_of(settings: TrainSettings) -> tuple[Network, ...]:
+    """Return which networks a training with these settings has."""
+    return tuple(name for name in NETWORKS if name != "motion" or settings.motion_epochs)
+
+
+def learn_places(network: Network, map_Nhw: Tensor, settings: TrainSettings) -> RegionPooling:
+    """Return the pooling whose unit, at each place, is the 99th percentile of errors there, smoothed and floored.
+
+    Of the motion network it is 1 everywhere: what it says is a probability, and it was told where it looks.
+    """
     height = map_Nhw.shape[1]
+    if network == "motion":
+        return region_pooling(torch.ones(map_Nhw.shape[1:]), settings)
     smooth_Nhw = blur(map_Nhw, settings.region_sigma * height)
     place_hw = blur(smooth_Nhw.quantile(PLACE_QUANTILE, dim=0)[None], PLACE_SIGMA * height)[0]
     floor = max(settings.place_floor * float(place_hw.max()), SMALLEST_ERROR)

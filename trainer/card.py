@@ -40,6 +40,7 @@ It says frame by frame and region by region how abnormal new video of the same c
 
 def _also(bundle: Bundle) -> str:
     also = {
+        "a network that marks unusual motion": bundle.motion is not None,
         "a discriminator of frame features": bundle.discriminator is not None,
         "a memory of normal objects": bundle.objects is not None,
     }

@@ -84,7 +84,7 @@ def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.de
     if not np.isfinite(indexed.centre_N2).any() and _needs_masks(settings):
         raise DataError(
             "no training frame has a mask, so that no pseudo-anomaly can be made; set masks.source = random, "
-            "or train.p_s = 0 and train.p_t = 0 to go without"
+            "or train.p_s, train.p_t and train.motion_epochs = 0 to go without"
         )
     return indexed
 
@@ -92,6 +92,8 @@ def load_training_data(inputs: Inputs, settings: TrainSettings, device: torch.de
 def _needs_masks(settings: TrainSettings) -> bool:
     from trainer.pseudo_anomalies import make_pseudo_anomalies  # which are made of what is loaded here
 
+    if settings.motion_epochs:
+        return True
     chances = zip(make_pseudo_anomalies(settings), (settings.p_s, settings.p_t), strict=True)
     return any(chance > 0 and getattr(kind, "needs_masks", True) for kind, chance in chances)
 

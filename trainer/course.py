@@ -1,4 +1,4 @@
-"""One training of an autoencoder under way: its steps, and what happens between them."""
+"""One training of a network under way: its steps, and what happens between them."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.config import TrainSettings
 from pipeline.contract import Report
-from trainer.autoencoder import Autoencoder, make_autoencoder
+from trainer.autoencoder import Trunk
 from trainer.batches import Batch, Signal
 from trainer.boards import Board
 from trainer.checkpoints import Checkpoint, Keeper
@@ -19,7 +19,6 @@ from trainer.clips import TrainingData
 from trainer.devices import autocast, keep_freed_memory, usable_precision
 from trainer.processes import Processes
 from trainer.schedule import learning_rate, num_steps
-from trainer.seeds import Seed
 from trainer.stopping import Stop
 from trainer.validation import EarlyStopping, validation_error
 
@@ -39,15 +38,15 @@ class Around:
     processes: Processes = field(default_factory=Processes)
     stop: Stop = field(default_factory=Stop)
     board: Board = field(default_factory=Board)
-    draw: Callable[[Autoencoder], np.ndarray] | None = None
+    draw: Callable[[Trunk], np.ndarray] | None = None
     """Draws what the network makes of a few clips, (H, W, 3) uint8 RGB, for the board."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A trained autoencoder and how it came about."""
+    """A trained network and how it came about."""
 
-    network: Autoencoder = field(repr=False)
+    network: Trunk = field(repr=False)
     losses: list[float]
     """Mean loss of each epoch begun."""
     steps: int
@@ -76,21 +75,14 @@ class Course:
         self.steps = num_steps(settings, len(data.start_C))
         if device.type == "cpu":
             keep_freed_memory()
-        self.network = make_autoencoder(
-            channels=signal.sequence_NHWC.shape[-1],
-            width=settings.width,
-            place=settings.place,
-            skips=settings.skips,
-            seed=Seed(settings.seed, (signal.name,)).number("weights"),
-            device=device,
-        )
+        self.network = signal.make_network(settings)
         around.processes.share(self.network)
         self._forward = torch.compile(self.network) if settings.compile else self.network
         self._optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=True)
         self._precision = usable_precision(settings.precision, device)
         self._loss_S = torch.zeros(self.steps, device=device)  # one block: many small ones would pin what lies around
         self._told = 0  # steps whose losses are added up over all processes
-        self._early = EarlyStopping(patience=settings.patience) if settings.validation_share else None
+        self._early = EarlyStopping(patience=settings.patience) if settings.validation_share and signal.selects else None
         self.ended = False
         self.waited, self._began, self._first = 0.0, time.perf_counter(), 0
         self.network.train()
@@ -147,12 +139,12 @@ class Course:
         new_S = self.around.processes.add_up(self._loss_S[self._told : done])
         self._told = done
         loss = float(self._loss_S[max(0, done - REPORT_STEPS) : done].mean())
-        _check_finite(loss, float(new_S.sum()), self.signal.name, done, self.settings)
+        _check_finite(loss, float(new_S.sum()), self.signal.title, done, self.settings)
         clips, seconds = self.settings.batch_size, max(1e-9, time.perf_counter() - self._began)
         rate = (done - self._first) * clips / seconds
         epoch = min(self.settings.epochs, done * clips / len(self.data.start_C))
         note = f"epoch {epoch:.1f} of {self.settings.epochs:g}, loss {loss:.5f}, {rate:.1f} clips/s"
-        self._report(f"{self.signal.name} autoencoder\t{note}", done * clips, self.steps * clips)
+        self._report(f"{self.signal.title}\t{note}", done * clips, self.steps * clips)
         values = {
             "loss": loss,
             "learning rate": learning_rate(self.settings, done - 1, self.steps),
@@ -220,7 +212,7 @@ class Course:
         self.ended = bool(processes.first_says(self.ended, self.device))
         self._told = self._first = done
         clips = self.settings.batch_size
-        self._report(f"{self.signal.name} autoencoder\tgoing on", done * clips, self.steps * clips)
+        self._report(f"{self.signal.title}\tgoing on", done * clips, self.steps * clips)
         return done
 
     def _restore_state(self, found: Checkpoint) -> None:
@@ -235,7 +227,7 @@ def _check_finite(loss: float, sum_of_new: float, name: str, done: int, settings
     found = loss if not math.isfinite(loss) else sum_of_new
     if not math.isfinite(found):
         raise TrainingDiverged(
-            f"the {name} autoencoder's loss became {found} by step {done} at a learning rate of "
+            f"the {name}'s loss became {found} by step {done} at a learning rate of "
             f"{settings.learning_rate:g} in {settings.precision}; lower train.learning_rate or set train.precision = fp32"
         )
 

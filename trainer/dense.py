@@ -11,14 +11,14 @@ field slides by itself. Two things are not as in a window of 16, so that numbers
 """
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from functools import partial
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.devices import Precision, autocast
-from trainer.indicators import MAP_STRIDE, Errors
+from trainer.indicators import MAP_STRIDE, Errors, Judge, errors_of
 
 Phases = Literal[1, 2, 4, 8, "centre"]
 
@@ -30,15 +30,8 @@ CONTEXT = 8
 """Frames before and after those: as many as a window of 16 shows before its frame 8, and one more than after it."""
 
 
-class SlidingReconstructor(Protocol):
-    """What an autoencoder has to be able to do for dense scoring."""
-
-    def __call__(self, clip_BCTHW: Tensor, /) -> Tensor:
-        """Return the reconstruction of clips of any length that is a multiple of 8, of the same shape."""
-
-
 def dense_errors(
-    network: SlidingReconstructor,
+    network: Judge,
     sequence_THWC: Tensor,
     normalise: Callable[[Tensor], Tensor],
     precision: Precision,
@@ -58,52 +51,43 @@ def dense_errors(
     reduce : how many stored pixels each side of theirs stands for, so that a cell of the maps stays one of 4 x 4.
     """
     start, stop, _ = wanted.indices(len(sequence_THWC))
-    mse, cells = [], []
+    cells = []
     with torch.inference_mode():
         for first in range(start, stop, SCORED):
             stop_here = min(first + SCORED, stop)
-            error_THW = _joined(network, sequence_THWC, normalise, precision, first, stop_here, phases)
-            mse.append(error_THW.mean((1, 2)).cpu())
-            cells.append(F.avg_pool2d(error_THW[:, None], MAP_STRIDE // reduce)[:, 0].cpu())
-    return Errors(frame_mse_N=torch.cat(mse), map_Nhw=torch.cat(cells))
+            judge = partial(_shifted, network, sequence_THWC, normalise, precision, MAP_STRIDE // reduce)
+            cells.append(_joined(judge, first, stop_here, phases).cpu())
+    return errors_of(torch.cat(cells))
 
 
-def _joined(
-    network: SlidingReconstructor,
-    sequence_THWC: Tensor,
-    normalise: Callable[[Tensor], Tensor],
-    precision: Precision,
-    first: int,
-    stop: int,
-    phases: Phases,
-) -> Tensor:
-    """Return the squared errors of frames ``first`` to ``stop``, (stop - first, H, W), of all phases together."""
+def _joined(judge: Callable[[int, int, int], Tensor], first: int, stop: int, phases: Phases) -> Tensor:
+    """Return the error maps of frames ``first`` to ``stop``, (stop - first, h, w), of all phases together."""
     runs = STRIDE if phases == "centre" else phases
     offset_T = torch.arange(stop - first)
     parts = []
     for shift in range(0, STRIDE, STRIDE // runs):
-        error_THW = _shifted(network, sequence_THWC, normalise, precision, first, stop, shift)
+        error_Thw = judge(first, stop, shift)
         at_zero_T = (CONTEXT + shift + offset_T) % STRIDE == 0
         weight_T = at_zero_T if phases == "centre" else torch.full((stop - first,), 1 / runs)
-        parts.append(error_THW * weight_T.to(error_THW)[:, None, None])
+        parts.append(error_Thw * weight_T.to(error_Thw)[:, None, None])
     return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
 
 
 def _shifted(
-    network: SlidingReconstructor,
+    network: Judge,
     sequence_THWC: Tensor,
     normalise: Callable[[Tensor], Tensor],
     precision: Precision,
+    cell: int,
     first: int,
     stop: int,
     shift: int,
 ) -> Tensor:
-    """Return the squared errors of a window that begins ``shift`` frames before the context, mean over channels."""
+    """Return the error maps of a window that begins ``shift`` frames before the context."""
     before = CONTEXT + shift
     length = -(-(before + stop - first + CONTEXT) // STRIDE) * STRIDE
     index_T = torch.arange(first - before, first - before + length).clamp_(0, len(sequence_THWC) - 1)
     clip_1CTHW = normalise(sequence_THWC[index_T.to(sequence_THWC.device)]).permute(3, 0, 1, 2)[None]
     with autocast(precision, clip_1CTHW.device):
-        reconstruction_1CTHW = network(clip_1CTHW)
-    shown = slice(before, before + stop - first)
-    return (reconstruction_1CTHW[0, :, shown].float() - clip_1CTHW[0, :, shown]).square_().mean(0)
+        error_1Thw = network.error_maps(clip_1CTHW, cell)
+    return error_1Thw[0, before : before + stop - first]

@@ -1,4 +1,4 @@
-"""The training loop of one autoencoder: whatever it is shown, it must return the normal clip."""
+"""The training loop of one network: whatever it is shown, an autoencoder must return the normal clip."""
 
 import time
 
@@ -10,10 +10,10 @@ from trainer.batches import Signal, StepBatches, loaded
 from trainer.clips import TrainingData
 from trainer.course import Around, Course, Fit, TrainingDiverged
 
-__all__ = ["Around", "Fit", "Signal", "TrainingDiverged", "fit_autoencoder"]
+__all__ = ["Around", "Fit", "Signal", "TrainingDiverged", "fit_network"]
 
 
-def fit_autoencoder(
+def fit_network(
     signal: Signal,
     data: TrainingData,
     settings: TrainSettings,
@@ -22,7 +22,7 @@ def fit_autoencoder(
     report: Report,
     around: Around | None = None,
 ) -> Fit:
-    """Train one autoencoder for a fixed number of epochs; the same seed gives the same weights on the same machine.
+    """Train one network for a fixed number of epochs; the same seed gives the same weights on the same machine.
 
     It goes on from the last checkpoint, to the same weights as if it had never been stopped.
 

@@ -31,17 +31,16 @@ class TapValues:
     ``frame_index_N`` int64: which frame of the video each row belongs to: 8..T-8 for ``centre``, 0..T-1 for ``last``.
     ``values`` float64, higher = more abnormal: ``spatial``, ``temporal`` (errors pooled per region, relative to what
     training shows at that place), ``spatial_frame_mse``, ``temporal_frame_mse`` (mean over the whole frame, on -1..1),
+    ``motion``, ``motion_frame_mse`` (-ln of the probability that motion is normal, pooled in the same two ways),
     ``semantic`` (logit of the discriminator) and ``objects`` (score of the most unusual object of each frame, mean over the
-    window), both absent where the bundle has none.
-    ``spatial_map_Nhw``, ``temporal_map_Nhw`` float16: the maps that were pooled, one cell per 4 x 4 pixels.
+    window), the last three absent where the bundle has none.
+    ``maps`` float16, by indicator: what was pooled, (N, h, w), one cell per 4 x 4 pixels; of ``objects`` the score of the
+    most unusual object at each cell of the frame, 0 where there is none.
     """
 
     frame_index_N: NDArray[np.int64]
     values: dict[str, NDArray[np.float64]]
-    spatial_map_Nhw: NDArray[np.float16] = field(repr=False)
-    temporal_map_Nhw: NDArray[np.float16] = field(repr=False)
-    objects_map_Nhw: NDArray[np.float16] | None = field(default=None, repr=False)
-    """Score of the most unusual object at each cell of the frame, 0 where there is none; None without that indicator."""
+    maps: dict[str, NDArray[np.float16]] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Errors:
-    """Squared errors of one autoencoder at one tap: ``frame_mse_N`` and ``map_Nhw`` (mean per cell), float32, on CPU."""
+    """Errors of one network at one tap: ``frame_mse_N`` and ``map_Nhw`` (mean per cell), float32, on CPU."""
 
     frame_mse_N: Tensor
     map_Nhw: Tensor
@@ -100,36 +99,37 @@ def blur(map_Nhw: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
 
 
-class Reconstructor(Protocol):
-    """What an autoencoder has to be able to do for scoring."""
+class Judge(Protocol):
+    """What a network has to be able to do for scoring: say of each place of a clip how little it is like normal video."""
 
-    def frames(self, clip_BCTHW: Tensor, index_K: Sequence[int]) -> Tensor:
-        """Return some frames of the reconstruction, (B, C, K, H, W)."""
+    def error_maps(self, clip_BCTHW: Tensor, cell: int, index_K: Sequence[int] | None = None) -> Tensor:
+        """Return errors of some frames of clips, or of all, mean over cells of ``cell`` x ``cell`` pixels.
+
+        (B, K, H / cell, W / cell) float32, 0 or more. An autoencoder takes clips of any length that is a multiple of 8.
+        """
 
 
 def window_errors(
-    network: Reconstructor, windows: Iterable[Tensor], precision: Precision, reduce: int = 1
+    network: Judge, windows: Iterable[Tensor], precision: Precision, reduce: int = 1
 ) -> dict[Tap, Errors]:
-    """Reconstruct batches of windows, (B, C, 16, H, W) each, and return the errors at both taps in the same order.
+    """Judge batches of windows, (B, C, 16, H, W) each, and return the errors at both taps in the same order.
 
     ``reduce`` says how many stored pixels each side of theirs stands for, so that a cell of the maps stays one of 4 x 4.
     """
     index_K = list(TAPS.values())
-    found: dict[Tap, list[tuple[Tensor, Tensor]]] = {tap: [] for tap in TAPS}
+    found: dict[Tap, list[Tensor]] = {tap: [] for tap in TAPS}
     with torch.inference_mode():
         for clip_BCTHW in windows:
             with autocast(precision, clip_BCTHW.device):
-                reconstruction_BCKHW = network.frames(clip_BCTHW, index_K)
-            error_BKHW = (reconstruction_BCKHW.float() - clip_BCTHW[:, :, index_K]).square_().mean(1)
-            for tap, error_BHW in zip(TAPS, error_BKHW.unbind(1), strict=True):
-                found[tap].append((error_BHW.mean((1, 2)), F.avg_pool2d(error_BHW[:, None], MAP_STRIDE // reduce)[:, 0]))
-    return {
-        tap: Errors(
-            frame_mse_N=torch.cat([mse for mse, _ in parts]).cpu(),
-            map_Nhw=torch.cat([cells for _, cells in parts]).cpu(),
-        )
-        for tap, parts in found.items()
-    }
+                error_BKhw = network.error_maps(clip_BCTHW, MAP_STRIDE // reduce, index_K)
+            for tap, error_Bhw in zip(TAPS, error_BKhw.unbind(1), strict=True):
+                found[tap].append(error_Bhw)
+    return {tap: errors_of(torch.cat(parts).cpu()) for tap, parts in found.items()}
+
+
+def errors_of(map_Nhw: Tensor) -> Errors:
+    """Return errors of which maps are known: cells are equally large, so that their mean is that of the frame."""
+    return Errors(frame_mse_N=map_Nhw.mean((1, 2)), map_Nhw=map_Nhw)
 
 
 def video_windows(sequence_THWC: Tensor, batch_size: int, ends: slice = slice(None)) -> Iterator[Tensor]:

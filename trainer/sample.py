@@ -1,4 +1,4 @@
-"""Errors of a trained autoencoder on training windows, normal and pseudo-anomalous: what calibration starts from."""
+"""Errors of a trained network on training windows, normal and pseudo-anomalous: what calibration starts from."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,21 +7,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.config import CLIP_FRAMES, TrainSettings
+from pipeline.config import TrainSettings
 from pipeline.contract import Report
-from trainer.autoencoder import Autoencoder
 from trainer.calibration import Sample
 from trainer.clips import TrainingData
 from trainer.devices import usable_precision
 from trainer.fit import Signal
-from trainer.indicators import TAPS, window_errors
+from trainer.indicators import TAPS, Judge, window_errors
 from trainer.seeds import Seed
 
 PSEUDO_WINDOWS = 256  # enough to know an AUC to 0.03
 
 
 def measure_sample(
-    network: Autoencoder, signal: Signal, data: TrainingData, settings: TrainSettings, report: Report
+    network: Judge, signal: Signal, data: TrainingData, settings: TrainSettings, report: Report
 ) -> Sample:
     """Measure windows that are drawn without repetition by the seed, each as it is and once more as pseudo-anomaly."""
     seed = Seed(settings.seed, ("calibration",))
@@ -41,7 +40,9 @@ def measure_sample(
 
     normal = window_errors(network, in_batches("normal", start_W, signal.target), precision, settings.reduce)
     # pseudo-anomalies are made twice, which costs less than to keep them
-    changed_WT = np.stack([_changed(signal.target(np.array([start]))[0], pseudo_clip(int(start))) for start in start_W])
+    changed_WT = np.stack(
+        [signal.changed_frames(data, int(start), seed.generator(signal.name, int(start))) for start in start_W]
+    )
     row_P = np.flatnonzero(changed_WT.any(1))
     row_P = row_P[:: -(-len(row_P) // PSEUDO_WINDOWS)] if len(row_P) else row_P
     if not len(row_P):
@@ -61,10 +62,3 @@ def sampled_windows(data: TrainingData, settings: TrainSettings) -> NDArray[np.i
     count = min(settings.calibration_windows, len(data.start_C))
     random = Seed(settings.seed, ("calibration",)).generator("windows")
     return np.sort(random.choice(data.start_C, count, replace=False))
-
-
-def _changed(normal_CTHW: Tensor, pseudo_CTHW: Tensor | None) -> NDArray[np.bool_]:
-    """Return in which of the 16 frames a pseudo-anomaly differs from the clip it was made of."""
-    if pseudo_CTHW is None:
-        return np.zeros(CLIP_FRAMES, dtype=np.bool_)
-    return np.asarray((pseudo_CTHW != normal_CTHW).any(0).flatten(1).any(1).cpu().numpy())

@@ -8,7 +8,7 @@ from pipeline.contract import Aside, Inputs, Report, ResumableStage, Split
 
 
 class TrainStage(ResumableStage):
-    """Fits the two autoencoders and the discriminator, and calibrates them on normal training windows."""
+    """Fits all networks, and calibrates them on normal training windows."""
 
     name = "train"
     version = 4
@@ -32,19 +32,23 @@ class TrainStage(ResumableStage):
         make_pseudo_anomalies(self.config.train)
         if self.config.train.colour == "rgb" and self.config.frames.colour == "grey":
             raise ConfigError("train.colour = rgb needs frames.colour = rgb, found grey")
-        side, size = 16 * self.config.train.reduce, (self.config.frames.height, self.config.frames.width)
-        if any(length % side for length in size):
-            raise ConfigError(
-                f"train.reduce = {self.config.train.reduce}: expected frames.height and frames.width to be multiples of "
-                f"{side}, found {size[0]} x {size[1]}"
-            )
+        reduced = {"reduce": self.config.train.reduce}
+        if self.config.train.motion_epochs:
+            reduced["motion_reduce"] = self.config.train.motion_reduce
+        size = (self.config.frames.height, self.config.frames.width)
+        for name, factor in reduced.items():
+            if any(length % (16 * factor) for length in size):
+                raise ConfigError(
+                    f"train.{name} = {factor}: expected frames.height and frames.width to be multiples of "
+                    f"{16 * factor}, found {size[0]} x {size[1]}"
+                )
 
     def resume(self, inputs: Inputs, out: Path, report: Report, aside: Aside) -> None:
-        """Write the bundle, a model card and pictures of reconstructions; of several processes the first one does."""
+        """Write the bundle, a model card and pictures of what was learnt; of several processes the first one does."""
         from trainer.bundle import save_bundle
         from trainer.card import write_card
         from trainer.inputs import save_inputs
-        from trainer.pictures import as_png, reconstructions
+        from trainer.pictures import as_png, draw_learnt
         from trainer.training import fit_networks, make_bundle
 
         settings = self.config.train
@@ -54,8 +58,8 @@ class TrainStage(ResumableStage):
         bundle = make_bundle(networks, inputs, settings, report)
         save_bundle(out, bundle)
         save_inputs(out, self.config)
-        for name, signal in networks.autoencoders.signals.items():
-            network = networks.autoencoders.fits[name].network
-            picture = reconstructions(network, signal, networks.autoencoders.data, settings)
+        for name, signal in networks.fitted.signals.items():
+            network = networks.fitted.fits[name].network
+            picture = draw_learnt(network, signal, networks.fitted.data[name], settings)
             (out / f"{name}.png").write_bytes(as_png(picture))
         write_card(out, bundle, inputs.videos("train"), self.config)

@@ -2,7 +2,7 @@
 
 A window that had a part in making the yardstick looks calmer than new video will. So each is measured as if its video were
 new: the error that counts as 1 at each place is learnt from windows of other videos, and logits are those of discriminators
-that had not seen it. The autoencoders alone have seen every window; to train them anew for each fold would cost as much as
+that had not seen it. The networks alone have seen every window; to train them anew for each fold would cost as much as
 the training did.
 """
 
@@ -120,7 +120,7 @@ def _as_new(
     ratio_Whw = np.empty(errors.map_Nhw.shape, np.float32)
     for fold in np.unique(fold_W):
         own_F, others_F = np.flatnonzero(fold_W == fold), np.flatnonzero(fold_W != fold)
-        pooling = learn_places(errors.take(others_F if len(others_F) else own_F).map_Nhw, settings)
+        pooling = learn_places(network, errors.take(others_F if len(others_F) else own_F).map_Nhw, settings)
         own = errors.take(own_F)
         ratio_Whw[own_F] = pooling.ratio(own.map_Nhw).numpy()
         for name, value_F in pool(network, own, pooling).values.items():

@@ -1,6 +1,6 @@
-"""Both autoencoders in one run: one after the other on one device, or side by side on two; alone or with other processes."""
+"""All networks in one run: one after the other on one device, or side by side on two; alone or with other processes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,23 +14,25 @@ from pipeline.contract import Aside, Inputs, Report
 from trainer.autoencoder import to_device
 from trainer.batches import Signal
 from trainer.boards import Board
-from trainer.calibration import NETWORKS, Network
+from trainer.calibration import Network, networks_of
 from trainer.checkpoints import Keeper
 from trainer.clips import TrainingData, choose_place, load_training_data
 from trainer.course import Around, Fit
-from trainer.fit import fit_autoencoder
+from trainer.fit import fit_network
+from trainer.marks import MotionSignal
 from trainer.normalise import normalise_flow, normalise_frames
-from trainer.pictures import reconstructions
+from trainer.pictures import draw_learnt
 from trainer.processes import Processes
 from trainer.pseudo_anomalies import make_pseudo_anomalies
 from trainer.stopping import Stop, listening
+from trainer.unusual_motion import UNUSUAL, UnusualMotion
 
 
 @dataclass(frozen=True, kw_only=True)
-class Autoencoders:
-    """The two networks, what they learnt from, and what it was made of; everything on the first device."""
+class Fitted:
+    """The networks, what they learnt from, and what it was made of; everything on the first device."""
 
-    data: TrainingData
+    data: Mapping[Network, TrainingData]
     signals: Mapping[Network, Signal]
     fits: Mapping[Network, Fit]
 
@@ -38,7 +40,7 @@ class Autoencoders:
 def make_signals(
     data: TrainingData, settings: TrainSettings, device: torch.device | None = None
 ) -> dict[Network, Signal]:
-    """Return what the two autoencoders learn, in the order in which they are trained; clips go to ``device``."""
+    """Return what the networks learn from the same data; clips go to ``device``."""
     spatial_pa, temporal_pa = make_pseudo_anomalies(settings)
     device = device or data.frames_NHWC.device
     spatial = Signal(
@@ -59,58 +61,78 @@ def make_signals(
         loss_sign=getattr(temporal_pa, "loss_sign", 1.0),
         device=device,
     )
-    return {"spatial": spatial, "temporal": temporal}
+    motion = MotionSignal(
+        name="motion",
+        sequence_NHWC=data.flow_NHW2,
+        normalise=temporal.normalise,
+        pseudo_anomaly=UnusualMotion(settings),
+        probability=UNUSUAL,
+        device=device,
+    )
+    return {"spatial": spatial, "temporal": temporal, "motion": motion}
 
 
-def fit_autoencoders(
+def settings_of(name: Network, settings: TrainSettings) -> TrainSettings:
+    """Return the settings by which one network is trained."""
+    if name != "motion":
+        return settings
+    return settings.model_copy(update={"epochs": settings.motion_epochs, "reduce": settings.motion_reduce})
+
+
+def fit_all(
     inputs: Inputs,
     settings: TrainSettings,
     report: Report,
     devices: tuple[torch.device, ...],
     processes: Processes,
     aside: Aside | None,
-) -> Autoencoders:
-    """Fit both, going on from the checkpoints in ``aside``; see :func:`trainer.training.fit_networks` for what is raised."""
+) -> Fitted:
+    """Fit them, going on from the checkpoints in ``aside``; see :func:`trainer.training.fit_networks` for what is raised."""
     report = report if processes.first else _silent
     data = load_for(devices, inputs, settings, report)
-    last = len(devices) - 1
-    signals: dict[Network, Signal] = {
-        "spatial": make_signals(data[0], settings, devices[0])["spatial"],
-        "temporal": make_signals(data[last], settings, devices[last])["temporal"],
-    }
-    of: dict[Network, TrainingData] = {"spatial": data[0], "temporal": data[last]}
+    signals = {name: make_signals(of, settings, device)[name] for name, (of, device) in data.items()}
     # a training that goes on must use the algorithms it began with
     with listening() as stop, cudnn.flags(enabled=True, benchmark=False, deterministic=True):
 
         def fit(name: Network) -> Fit:
-            around = make_around(signals[name], of[name], settings, processes, stop, aside)
+            signal, (of, _), own = signals[name], data[name], settings_of(name, settings)
+            around = make_around(signal, of, own, processes, stop, aside)
             try:
-                return fit_autoencoder(
-                    signals[name], of[name], settings, device=signals[name].device, report=report, around=around
-                )
+                return fit_network(signal, of, own, device=signal.device, report=report, around=around)
             except BaseException:
-                stop.now()  # the other one has no reason to go on
+                stop.now()  # the others have no reason to go on
                 raise
             finally:
                 around.board.close()
 
-        fits = _side_by_side(fit) if last else {name: fit(name) for name in NETWORKS}
+        fits = _side_by_side(fit, signals) if len(devices) > 1 else {name: fit(name) for name in signals}
     for one in fits.values():
         to_device(one.network, devices[0])
-    return Autoencoders(data=data[0], signals=make_signals(data[0], settings, devices[0]), fits=fits)
+    # what lies on the second device is measured on the first, wherever the pictures are read from
+    return Fitted(
+        data={name: of for name, (of, _) in data.items()},
+        signals={name: make_signals(of, settings, devices[0])[name] for name, (of, _) in data.items()},
+        fits=fits,
+    )
 
 
 def load_for(
     devices: tuple[torch.device, ...], inputs: Inputs, settings: TrainSettings, report: Report
-) -> list[TrainingData]:
-    """Return the training data for each device; what lies in the memory of the machine, or nowhere, is shared."""
-    loaded: dict[torch.device | None, TrainingData] = {}
-    found = []
-    for device in devices:
-        place = choose_place(inputs, settings, device) if inputs.videos("train") else device
-        if place not in loaded:
-            loaded[place] = load_training_data(inputs, settings, device, report)
-        found.append(loaded[place])
+) -> dict[Network, tuple[TrainingData, torch.device]]:
+    """Return the training data of each network and its device, in the order in which networks are trained.
+
+    Data of one size that lie in the same place, or nowhere, are shared. The scale of flow is the same for all networks.
+    """
+    loaded: dict[tuple[torch.device | None, int], TrainingData] = {}
+    found: dict[Network, tuple[TrainingData, torch.device]] = {}
+    for name in networks_of(settings):
+        device, own = devices[0 if name == "spatial" else -1], settings_of(name, settings)
+        if found:
+            own = own.model_copy(update={"flow_scale": found["spatial"][0].flow_scale})
+        place = choose_place(inputs, own, device) if inputs.videos("train") else device
+        if (place, own.reduce) not in loaded:
+            loaded[place, own.reduce] = load_training_data(inputs, own, device, report)
+        found[name] = loaded[place, own.reduce], device
     return found
 
 
@@ -128,14 +150,14 @@ def make_around(
         processes=processes,
         stop=stop,
         board=Board(logs, keeper.newest()),
-        draw=partial(reconstructions, signal=signal, data=data, settings=settings),
+        draw=partial(draw_learnt, signal=signal, data=data, settings=settings),
     )
 
 
-def _side_by_side(fit: Callable[[Network], Fit]) -> dict[Network, Fit]:
-    """Fit both at once, each in a thread; if one fails, the other stops, and the reason is raised."""
-    with ThreadPoolExecutor(len(NETWORKS), thread_name_prefix="fit") as pool:
-        futures: dict[Network, Future[Fit]] = {name: pool.submit(fit, name) for name in NETWORKS}
+def _side_by_side(fit: Callable[[Network], Fit], names: Collection[Network]) -> dict[Network, Fit]:
+    """Fit all at once, each in a thread; if one fails, the others stop, and the reason is raised."""
+    with ThreadPoolExecutor(len(names), thread_name_prefix="fit") as pool:
+        futures: dict[Network, Future[Fit]] = {name: pool.submit(fit, name) for name in names}
     errors = [error for future in futures.values() if (error := future.exception()) is not None]
     for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
         raise error

@@ -1,4 +1,4 @@
-"""The course of one training: read, fit three networks, measure them on training windows, and hand back a bundle."""
+"""The course of one training: read, fit the networks, measure them on training windows, and hand back a bundle."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from trainer.sample import measure_sample, sampled_windows
 from trainer.scenes import learn_objects
 from trainer.seeds import Seed
 from trainer.threshold import normal_windows
-from trainer.together import Autoencoders, fit_autoencoders, make_signals
+from trainer.together import Fitted, fit_all, make_signals, settings_of
 
 __all__ = ["Networks", "fit_networks", "load_features", "make_bundle", "make_signals", "train"]
 
@@ -31,7 +31,7 @@ __all__ = ["Networks", "fit_networks", "load_features", "make_bundle", "make_sig
 class Networks:
     """Everything that is fitted, before it is measured."""
 
-    autoencoders: Autoencoders
+    fitted: Fitted
     discriminator: DiscriminatorFit | None
     provenance: Mapping[str, Any]
 
@@ -51,36 +51,37 @@ def fit_networks(
     Raises
     ------
     DataError, ConfigError, TrainingDiverged
-        As :func:`load_training_data`, :func:`fit_discriminator` and :func:`fit_autoencoder` say.
+        As :func:`load_training_data`, :func:`fit_discriminator` and :func:`fit_network` say.
     KeyboardInterrupt
         The process was told to stop; what it did is kept.
     """
     devices = pick_devices(settings.device)
     with join_processes(devices[0], settings.batch_size) as processes:
         discriminator = _fit_discriminator(inputs, settings, report) if processes.first else None
-        autoencoders = fit_autoencoders(inputs, settings, report, devices, processes, aside)
+        fitted = fit_all(inputs, settings, report, devices, processes, aside)
     if not processes.first:
         return None
     return Networks(
-        autoencoders=autoencoders,
+        fitted=fitted,
         discriminator=discriminator,
-        provenance=_provenance(settings, devices, processes, autoencoders.fits, discriminator),
+        provenance=_provenance(settings, devices, processes, fitted.fits, discriminator),
     )
 
 
 def make_bundle(networks: Networks, inputs: Inputs, settings: TrainSettings, report: Report) -> Bundle:
     """Measure what was fitted on training windows and return everything that scoring needs."""
-    data, fits, discriminator = networks.autoencoders.data, networks.autoencoders.fits, networks.discriminator
+    fits, discriminator = networks.fitted.fits, networks.discriminator
+    data = networks.fitted.data["spatial"]  # which frames and which clips there are is the same for all
     samples = {
-        name: measure_sample(fits[name].network, signal, data, settings, report)
-        for name, signal in networks.autoencoders.signals.items()
+        name: measure_sample(fits[name].network, signal, networks.fitted.data[name], settings_of(name, settings), report)
+        for name, signal in networks.fitted.signals.items()
     }
     start_W = sampled_windows(data, settings)
     objects, judged = learn_objects(inputs, settings, report) if settings.objects else (None, None)
     objects_W = None if judged is None else over_window(judged.worst(), start_W, 0)
     logits = None if discriminator is None else _logits(discriminator)
     calibration = calibrate(samples, logits, settings, objects_W)
-    device = networks.autoencoders.signals["spatial"].device
+    device = networks.fitted.signals["spatial"].device
     return Bundle(
         info=BundleInfo(
             settings=settings,
@@ -93,6 +94,7 @@ def make_bundle(networks: Networks, inputs: Inputs, settings: TrainSettings, rep
         ),
         spatial=fits["spatial"].network,
         temporal=fits["temporal"].network,
+        motion=fits["motion"].network if "motion" in fits else None,
         discriminator=None if discriminator is None else discriminator.network,
         objects=objects,
         calibration=calibration,

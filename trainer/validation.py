@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.config import TrainSettings
-from trainer.autoencoder import Autoencoder
+from trainer.autoencoder import Trunk
 from trainer.batches import Signal
 from trainer.clips import TrainingData
 from trainer.devices import Precision, autocast
@@ -21,7 +21,7 @@ CLIPS = 128
 
 
 def validation_error(
-    network: Autoencoder, signal: Signal, data: TrainingData, settings: TrainSettings, precision: Precision
+    network: Trunk, signal: Signal, data: TrainingData, settings: TrainSettings, precision: Precision
 ) -> float:
     """Return the mean squared error over normal clips that the network is not fitted to; it is in training mode after."""
     every = -(-len(data.validation_start_V) // CLIPS)

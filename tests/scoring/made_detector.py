@@ -57,7 +57,7 @@ class MadeDetector:
             values[name][-1] = value
         maps = np.ones((len(frame_index_N), HEIGHT // 4, WIDTH // 4), np.float16)
         maps[:, 2:4, 3:6] += 4 * values["spatial"][:, None, None].astype(np.float16)
-        return TapValues(frame_index_N=frame_index_N, values=values, spatial_map_Nhw=maps, temporal_map_Nhw=maps * 2)
+        return TapValues(frame_index_N=frame_index_N, values=values, maps={"spatial": maps, "temporal": maps * 2})
 
     def calibrate(self, tap: Tap, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray((values if name == "semantic" else np.log10(values) + 1.5) / 0.2)

@@ -120,7 +120,7 @@ def test_only_one_piece_of_maps_is_in_memory_at_a_time(tmp_path: Path) -> None:
             gc.collect()
             counts.append(sum(reference() is not None for reference in alive))
             measurement = super().measure(*arguments, **named)
-            alive.append(weakref.ref(measurement.taps["last"].spatial_map_Nhw))
+            alive.append(weakref.ref(measurement.taps["last"].maps["spatial"]))
             return measurement
 
     run(Watched(), tmp_path / "out", MadeTest({"a": 256 * 5}, {"a": range(20, 30)}), bootstrap=0)
@@ -135,4 +135,4 @@ def test_parts_of_a_model_that_are_not_asked_for_cost_nothing(bundle: Bundle) ->
     with patch.object(torch.nn.Linear, "forward", side_effect=AssertionError("the discriminator was asked")):
         found = detector.measure(street.arrays["frames", "frames"], street.arrays["flows", "flow"]).taps["last"]
     assert "semantic" not in found.values
-    assert found.objects_map_Nhw is None
+    assert "objects" not in found.maps

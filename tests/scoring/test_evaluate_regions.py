@@ -39,10 +39,10 @@ class Local(MadeDetector):
 
     def _tap(self, *arguments: Any) -> TapValues:
         found = super()._tap(*arguments)
-        maps = {name: np.full(found.spatial_map_Nhw.shape, 0.01, np.float16) for name in ("spatial", "temporal")}
+        maps = {name: np.full(found.maps["spatial"].shape, 0.01, np.float16) for name in ("spatial", "temporal")}
         for name, map_Nhw in maps.items():
             map_Nhw[:, 2:4, 3:6] = found.values[name][:, None, None]
-        return replace(found, spatial_map_Nhw=maps["spatial"], temporal_map_Nhw=maps["temporal"])
+        return replace(found, maps=maps)
 
 
 def run(out: Path, detector: MadeDetector | None = None, **settings: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from trainer.autoencoder import make_autoencoder
 from trainer.batches import StepBatches
 from trainer.clips import load_training_data
 from trainer.course import Around
-from trainer.fit import fit_autoencoder
+from trainer.fit import fit_network
 from trainer.processes import Processes, join_processes
 from trainer.together import make_signals
 
@@ -72,7 +72,7 @@ def fit(processes: Processes) -> dict[str, torch.Tensor]:
     settings = small_settings(epochs=1.5, precision="fp32", p_t=0.9, temporal_pa="bodies")
     data = load_training_data(make_training(1), settings, CPU, silent)
     signal = make_signals(data, settings)["temporal"]
-    found = fit_autoencoder(
+    found = fit_network(
         signal, data, settings, device=CPU, report=silent, around=Around(processes=processes)
     )
     return {**found.network.state_dict(), "losses": torch.tensor(found.losses)}

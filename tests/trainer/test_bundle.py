@@ -46,8 +46,8 @@ def test_a_stored_bundle_measures_bit_for_bit_the_same(trained: Bundle, folder: 
         again = after.taps[tap]
         for name, values in found.values.items():
             np.testing.assert_array_equal(again.values[name], values)
-        np.testing.assert_array_equal(again.spatial_map_Nhw, found.spatial_map_Nhw)
-        np.testing.assert_array_equal(again.temporal_map_Nhw, found.temporal_map_Nhw)
+        np.testing.assert_array_equal(again.maps["spatial"], found.maps["spatial"])
+        np.testing.assert_array_equal(again.maps["temporal"], found.maps["temporal"])
 
 
 def test_a_stored_bundle_keeps_what_is_known_of_it(trained: Bundle, folder: Path) -> None:
@@ -67,8 +67,8 @@ def test_every_scored_frame_has_finite_values_and_maps(trained: Bundle) -> None:
             assert values.shape == (len(frames),)
             assert values.dtype == np.float64
             assert np.isfinite(values).all()
-        assert found.spatial_map_Nhw.shape == found.temporal_map_Nhw.shape == (len(frames), HEIGHT // 4, WIDTH // 4)
-        np.testing.assert_allclose(found.values["temporal"], found.temporal_map_Nhw.max((1, 2)), rtol=1e-3)
+        assert found.maps["spatial"].shape == found.maps["temporal"].shape == (len(frames), HEIGHT // 4, WIDTH // 4)
+        np.testing.assert_allclose(found.values["temporal"], found.maps["temporal"].max((1, 2)), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -66,11 +66,11 @@ def test_an_error_counts_less_where_errors_are_usual() -> None:
     random = np.random.default_rng(0)
     quiet = 0.001 * random.random((100, 32, 48))
     quiet[:, :, 30:] *= 40
-    pooling = learn_places(torch.from_numpy(quiet).float(), small_settings(place_floor=0.02))
+    pooling = learn_places("temporal", torch.from_numpy(quiet).float(), small_settings(place_floor=0.02))
     left, right = torch.zeros(1, 32, 48), torch.zeros(1, 32, 48)
     left[0, 16, 8] = right[0, 16, 42] = 0.5
     assert pooling.pool(pooling.ratio(left))[0] > 10 * pooling.pool(pooling.ratio(right))[0]
-    even = learn_places(torch.from_numpy(quiet).float(), small_settings(place_floor=1.0))
+    even = learn_places("temporal", torch.from_numpy(quiet).float(), small_settings(place_floor=1.0))
     assert even.pool(even.ratio(left))[0] == pytest.approx(even.pool(even.ratio(right))[0], rel=0.01)
 
 

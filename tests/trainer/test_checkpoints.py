@@ -17,7 +17,7 @@ from trainer.bundle import Bundle
 from trainer.checkpoints import KEPT, Checkpoint, Keeper
 from trainer.clips import load_training_data
 from trainer.course import Around
-from trainer.fit import Fit, fit_autoencoder
+from trainer.fit import Fit, fit_network
 from trainer.order import split_clips
 from trainer.stopping import Stop, listening
 from trainer.together import make_signals
@@ -43,7 +43,7 @@ def fit(settings: TrainSettings, folder: Path | None, stop: Stop | None = None) 
     data = load_training_data(make_training(1), settings, CPU, silent)
     around = Around(keeper=Keeper(folder, settings), stop=Stop() if stop is None else stop)
     temporal = make_signals(data, settings)["temporal"]
-    return fit_autoencoder(temporal, data, settings, device=CPU, report=silent, around=around)
+    return fit_network(temporal, data, settings, device=CPU, report=silent, around=around)
 
 
 def interrupt(settings: TrainSettings, folder: Path, steps: int) -> None:
@@ -75,7 +75,7 @@ def test_what_is_complete_is_not_done_again(tmp_path: Path) -> None:
     first = fit(settings, tmp_path)
     seen: list[float] = []
     data = load_training_data(make_training(1), settings, CPU, silent)
-    again = fit_autoencoder(
+    again = fit_network(
         make_signals(data, settings)["temporal"],
         data,
         settings,
@@ -222,7 +222,7 @@ def test_training_stops_when_validation_errors_rise_and_the_best_epoch_is_the_re
     data = load_training_data(make_training(2), settings, CPU, silent)
     assert len(data.start_C) == len(data.validation_start_V) == 25
     signal_ = make_signals(data, settings)["temporal"]
-    found = fit_autoencoder(signal_, data, settings, device=CPU, report=silent)
+    found = fit_network(signal_, data, settings, device=CPU, report=silent)
     assert len(states) == 4  # the second was the best; two more were tried
     assert found.validation_errors[:3] == [0.5, 0.3, 0.4]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in found.network.state_dict().items())
@@ -235,7 +235,7 @@ def test_a_training_with_validation_goes_on_where_it_was(tmp_path: Path) -> None
 
     def run(stop: Stop) -> Fit:
         around = Around(keeper=Keeper(tmp_path if stop.__class__ is StopAfter else None, settings), stop=stop)
-        return fit_autoencoder(signal_, data, settings, device=CPU, report=silent, around=around)
+        return fit_network(signal_, data, settings, device=CPU, report=silent, around=around)
 
     whole = run(Stop())
     with pytest.raises(KeyboardInterrupt):
@@ -248,7 +248,7 @@ def test_a_training_with_validation_goes_on_where_it_was(tmp_path: Path) -> None
 def test_the_error_on_validation_videos_falls_while_the_network_learns() -> None:
     settings = small_settings(epochs=5, validation_share=0.5, learning_rate=1e-3)
     data = load_training_data(make_training(2), settings, CPU, silent)
-    errors = fit_autoencoder(
+    errors = fit_network(
         make_signals(data, settings)["spatial"], data, settings, device=CPU, report=silent
     ).validation_errors
     assert len(errors) == 5

@@ -1,8 +1,11 @@
 """Dense scoring: each frame by the reconstruction of a long window, at the place where it lies."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from squares import make_street
 from torch import Tensor
 
@@ -19,9 +22,18 @@ def same(clip: Tensor) -> Tensor:
     return clip.float()
 
 
-def silent(clip_BCTHW: Tensor) -> Tensor:
-    """Return zeros, so that the error is the square of what was shown."""
-    return torch.zeros_like(clip_BCTHW)
+class Returns:
+    """A network that returns what a function makes of the clip."""
+
+    def __init__(self, make: Callable[[Tensor], Tensor]) -> None:
+        self._make = make
+
+    def error_maps(self, clip_BCTHW: Tensor, cell: int, index_K: Sequence[int] | None = None) -> Tensor:
+        assert index_K is None
+        return F.avg_pool2d((self._make(clip_BCTHW) - clip_BCTHW).square().mean(1), cell)
+
+
+silent = Returns(torch.zeros_like)  # the error is the square of what was shown
 
 
 def numbered(frames: int) -> Tensor:
@@ -43,7 +55,7 @@ def test_windows_are_multiples_of_eight_long_with_context_and_never_much_longer_
         lengths.append(clip_BCTHW.shape[2])
         return clip_BCTHW
 
-    dense_errors(watch, numbered(300), same, "fp32", phases=4)
+    dense_errors(Returns(watch), numbered(300), same, "fp32", phases=4)
     assert all(length % 8 == 0 for length in lengths)
     assert max(lengths) <= SCORED + 2 * CONTEXT + 8
     assert len(lengths) == 4 * 3
@@ -55,9 +67,9 @@ def test_with_centre_every_frame_is_scored_at_the_phase_of_frame_8() -> None:
         phase_T = (torch.arange(clip_BCTHW.shape[2]) % STRIDE).float()
         return clip_BCTHW + phase_T.view(1, 1, -1, 1, 1)
 
-    assert dense_errors(phase, numbered(300), same, "fp32", phases="centre").frame_mse_N.max() == 0
-    assert len(dense_errors(phase, numbered(300), same, "fp32", phases=1).frame_mse_N.unique()) == STRIDE
-    mean = dense_errors(phase, numbered(300), same, "fp32", phases=8).frame_mse_N
+    assert dense_errors(Returns(phase), numbered(300), same, "fp32", phases="centre").frame_mse_N.max() == 0
+    assert len(dense_errors(Returns(phase), numbered(300), same, "fp32", phases=1).frame_mse_N.unique()) == STRIDE
+    mean = dense_errors(Returns(phase), numbered(300), same, "fp32", phases=8).frame_mse_N
     torch.testing.assert_close(mean, torch.full((300,), float(np.mean(np.arange(8) ** 2))))
 
 
@@ -89,7 +101,7 @@ def test_a_bundle_measures_the_same_frames_densely_and_both_taps_alike(trained: 
     exact, dense = trained.measure(*video).taps, trained.measure(*video, phases=8).taps
     for tap in TAPS:
         np.testing.assert_array_equal(dense[tap].frame_index_N, exact[tap].frame_index_N)
-        assert dense[tap].spatial_map_Nhw.shape == exact[tap].spatial_map_Nhw.shape
+        assert dense[tap].maps["spatial"].shape == exact[tap].maps["spatial"].shape
         np.testing.assert_array_equal(dense[tap].values["semantic"], exact[tap].values["semantic"])
         np.testing.assert_array_equal(dense[tap].values["objects"], exact[tap].values["objects"])
     shared = np.isin(dense["last"].frame_index_N, dense["centre"].frame_index_N)

@@ -15,7 +15,7 @@ from squares import make_training, silent, small_settings
 
 from pipeline.config import TrainSettings
 from trainer.clips import load_training_data
-from trainer.fit import Fit, TrainingDiverged, fit_autoencoder
+from trainer.fit import Fit, TrainingDiverged, fit_network
 from trainer.schedule import learning_rate, num_steps
 from trainer.training import make_signals
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 def fit(settings: TrainSettings, name: Any = "temporal", videos: int = 1) -> Fit:
     data = load_training_data(make_training(videos), settings, CPU, silent)
-    return fit_autoencoder(make_signals(data, settings)[name], data, settings, device=CPU, report=silent)
+    return fit_network(make_signals(data, settings)[name], data, settings, device=CPU, report=silent)
 
 
 def same_weights(one: Fit, other: Fit) -> bool:
@@ -116,7 +116,7 @@ def test_progress_counts_clips_up_to_all_of_them() -> None:
     settings = small_settings(epochs=1.7)
     data = load_training_data(make_training(1), settings, CPU, silent)
     signal = make_signals(data, settings)["spatial"]
-    fit_autoencoder(signal, data, settings, device=CPU, report=lambda *progress: seen.append(progress))
+    fit_network(signal, data, settings, device=CPU, report=lambda *progress: seen.append(progress))
     assert {what.partition("\t")[0] for what, _, _ in seen} == {"spatial autoencoder"}
     assert re.search(r"\tepoch 1\.7 of 1\.7, loss 0\.\d{5}, [\d.]+ clips/s$", seen[-1][0])
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)

@@ -25,8 +25,9 @@ from trainer.indicators import (
 class Silent:
     """Returns zeros, so that the error is the square of what it was shown."""
 
-    def frames(self, clip_BCTHW: Tensor, index_K: Sequence[int]) -> Tensor:
-        return torch.zeros_like(clip_BCTHW[:, :, list(index_K)])
+    def error_maps(self, clip_BCTHW: Tensor, cell: int, index_K: Sequence[int] | None = None) -> Tensor:
+        assert index_K is not None
+        return torch.nn.functional.avg_pool2d(clip_BCTHW[:, :, list(index_K)].square().mean(1), cell)
 
 
 def numbered(frames: int) -> Tensor:

@@ -100,7 +100,7 @@ def test_drawing_in_the_middle_of_a_training_changes_nothing_of_it(tmp_path: Pat
         aside = Aside(scratch=tmp_path / f"{shown}", logs=tmp_path / f"logs-{shown}")
         networks = fit_networks(make_training(1), chosen, silent, aside)
         assert networks is not None
-        weights.append(networks.autoencoders.fits["spatial"].network.state_dict())
+        weights.append(networks.fitted.fits["spatial"].network.state_dict())
     assert (tmp_path / "logs-True").exists()
     assert not (tmp_path / "logs-False").exists()
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())

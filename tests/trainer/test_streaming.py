@@ -14,7 +14,7 @@ from pipeline.config import TrainSettings
 from pipeline.contract import Array, VideoRecord
 from trainer.batches import Batch, StepBatches, ahead, loaded
 from trainer.clips import TrainingData, load_training_data
-from trainer.fit import fit_autoencoder
+from trainer.fit import fit_network
 from trainer.pseudo_anomalies import SPATIAL, TEMPORAL
 from trainer.sequences import KEPT_RUNS, KINDS, READ_FRAMES, StoredPictures
 from trainer.together import make_signals
@@ -144,7 +144,7 @@ def test_training_on_the_stream_gives_the_same_weights() -> None:
     for where in ("memory", "stream"):
         data, settings = load(make_training(1), data=where, epochs=0.4, loaders=1)
         signal = make_signals(data, settings)["temporal"]
-        states.append(fit_autoencoder(signal, data, settings, device=CPU, report=silent).network.state_dict())
+        states.append(fit_network(signal, data, settings, device=CPU, report=silent).network.state_dict())
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 

@@ -38,7 +38,7 @@ def test_new_normal_video_scores_about_as_training_did(trained: Bundle) -> None:
 def test_the_error_is_highest_where_the_fast_square_is(trained: Bundle) -> None:
     found = measure(trained, speed=3.0).taps["centre"]
     fast_N = found.frame_index_N > SPEED_UP + 8
-    row_N = found.temporal_map_Nhw[fast_N].max(2).argmax(1)
+    row_N = found.maps["temporal"][fast_N].max(2).argmax(1)
     assert (abs(row_N - 4) <= 1).all()  # the square keeps to pixel rows 12 to 19, cells 3 and 4
 
 
@@ -85,5 +85,5 @@ def test_networks_that_see_reduced_pictures_score_and_map_frames_of_full_size(mo
     bundle = train(make_training(1), small_settings(epochs=0.2, discriminator_epochs=0, reduce=2), silent)
     street = make_street("test", frames=20, split="test")
     found = bundle.measure(street.arrays["frames", "frames"], street.arrays["flows", "flow"]).taps["last"]
-    assert found.temporal_map_Nhw.shape == (20, 32 // 4, 64 // 4)
+    assert found.maps["temporal"].shape == (20, 32 // 4, 64 // 4)
     assert np.isfinite(found.values["spatial"]).all()
