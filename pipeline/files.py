@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import ConfigError
+from pipeline.direct import write_directly
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -33,7 +34,8 @@ def write_atomically(path: Path, *data: bytes | memoryview) -> None:
     side = Path(side_name)
     try:
         with os.fdopen(handle, "wb", buffering=0) as file:
-            _write_parts(file.fileno(), data)
+            if not write_directly(file.fileno(), data):
+                _write_parts(file.fileno(), data)
             os.fsync(file.fileno())
         side.chmod(0o644)
         side.replace(path)
