@@ -63,6 +63,8 @@ class Video:
     """True when ``files`` are one image per frame."""
     cut: Cut | None = None
     """Which of the frames of a recording count; None: all of them."""
+    timed: bool = True
+    """False when it was read, and its frames are neither at a constant rate nor at the times that its packets tell."""
 
     def __hash__(self) -> int:
         return hash((self.split, self.id))  # not of a thousand paths: the engine looks records up for every shard

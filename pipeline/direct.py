@@ -1,8 +1,8 @@
 """Writing large files past the page cache of the system (O_DIRECT), where the file system can do that.
 
 What is flushed to disk anyway gains nothing from a copy in the page cache but that it can be read again from there, and a
-new page costs more than what it takes to fill it: on the virtual machine of docs/results.md 0.4 to 2.9 seconds of a processor
-per GB, against 0.07. And the cache keeps what it held, the videos that are being decoded for one.
+new page costs more than what it takes to fill it: on the virtual machine of docs/results.md 0.4 to 2.9 seconds of a
+processor per GB, against 0.07. And the cache keeps what it held, the videos that are being decoded for one.
 """
 
 import errno
@@ -50,7 +50,7 @@ def write_directly(handle: int, parts: Sequence[bytes | memoryview]) -> bool:
 
 
 def _blocks(parts: Sequence[bytes | memoryview]) -> Iterator[memoryview]:
-    """Yield the parts in blocks of aligned memory, the last one padded with whatever was there; each is valid until the next."""
+    """Yield the parts in blocks of aligned memory, the last one padded; each is valid until the next is asked for."""
     memory, filled = _memory(), 0
     for rest in (memoryview(part).cast("B") for part in parts if memoryview(part).nbytes):
         while len(rest):

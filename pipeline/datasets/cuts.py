@@ -20,6 +20,12 @@ RATE_TOLERANCE = 0.05
 """29.97 frames per second will do where 30 are asked for; what differs by less is taken as it is."""
 
 
+UNTIMED = (
+    "expected frames at the times of their packets, found others, and no constant rate either; seconds and dataset.fps need "
+    "times: convert it, for example ffmpeg -i FILE -fps_mode cfr NEW.mp4"
+)
+
+
 def to_frame(moment: Moment, clock: Clock, where: str) -> int:
     """Return the first recorded frame that was not taken before a moment.
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -165,6 +165,7 @@ def _add(
     else:
         content = asdict(finding)
         del content["remark"], content["timed"]
+        video = video if finding.timed else replace(video, timed=False)
         records.append(VideoRecord(video=video, signature=signature.partition(" ")[0], **content))
 
 

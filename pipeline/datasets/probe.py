@@ -12,7 +12,7 @@ from pipeline.contract import DataError, Video
 from pipeline.datasets.captures import capture_rate, open_capture
 from pipeline.datasets.clocks import Times, clock_from, clock_of
 from pipeline.datasets.containers import check_whole
-from pipeline.datasets.cuts import count_kept, digest_cut, goes_by_time, rate_of
+from pipeline.datasets.cuts import UNTIMED, count_kept, digest_cut, goes_by_time, rate_of
 from pipeline.datasets.images import decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
 from pipeline.datasets.remote import fetch
@@ -61,10 +61,7 @@ def content_of_part(whole: Content, video: Video) -> Content:
     if cut is None or not cut.selects:
         return whole
     if not whole.timed and goes_by_time(cut):
-        raise DataError(
-            f"{name}: expected frames at the times of their packets, found others, and no constant rate either; seconds and "
-            "dataset.fps need times: convert it, for example ffmpeg -i FILE -fps_mode cfr NEW.mp4"
-        )
+        raise DataError(f"{name}: {UNTIMED}")
     clock = clock_of(video)
     return replace(
         whole,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.contract import DataError, Video
 from pipeline.datasets.clocks import Clock, clock_of
 from pipeline.datasets.containers import check_whole
-from pipeline.datasets.cuts import count_kept, kept_frames, step_of, to_frame
+from pipeline.datasets.cuts import UNTIMED, count_kept, kept_frames, step_of, to_frame
 from pipeline.datasets.listing import where
 from pipeline.datasets.time_tables import Stretch
 from pipeline.datasets.track_files import Rows, check_frames
@@ -92,6 +92,8 @@ class RecordedFrames:
         assert end is not None  # tables of labels have no open ends
         if start.unit == "frames":
             return int(start.value), int(end.value)
+        if not self.video.timed:
+            raise DataError(f"{where(self.video)}: {UNTIMED}, or give labels in frames")
         first, stop = (to_frame(moment, self._clock, where(self.video)) for moment in (start, end))
         if not self.selected and self.num_frames < stop <= self.num_frames + SLACK_SECONDS * self._clock.rate:
             stop = self.num_frames

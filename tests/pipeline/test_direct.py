@@ -19,7 +19,7 @@ SHM = Path("/dev/shm")
 
 def parts_of(sizes: list[int]) -> list[bytes | memoryview]:
     random = np.random.default_rng(0)
-    return [memoryview(random.integers(0, 256, size, dtype=np.uint8)) for size in sizes]
+    return [random.integers(0, 256, size, dtype=np.uint8).data for size in sizes]
 
 
 def written(path: Path, parts: list[bytes | memoryview]) -> bool:

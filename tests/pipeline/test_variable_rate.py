@@ -235,3 +235,20 @@ def test_frames_that_are_not_at_the_times_of_their_packets_are_refused_where_tim
     problem = take(FolderDataset(root, fps=12.5)).problems[0]
     assert "expected frames at the times of their packets, found others" in problem.message
     assert "ffmpeg -i" in problem.message
+
+
+def test_labels_of_such_frames_are_taken_in_frames_and_refused_in_seconds(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.datasets.probe.clock_of", lambda _: Clock(rate=25.0))
+    for stretch, refused in (("40,50", False), ("1.7s,2.6s", True)):
+        (root / "labels.csv").write_text(f"video,start,end\nb,{stretch}\n")
+        dataset = FolderDataset(root)
+        for record in (record_of(dataset, "b"), record_of(dataset, "b")):  # read, and remembered
+            if refused:
+                with pytest.raises(DataError, match=r"b.* times of their packets.* labels in frames"):
+                    dataset.labels(record.video, record.num_frames)
+            else:
+                found = dataset.labels(record.video, record.num_frames)
+                assert found is not None
+                assert np.flatnonzero(found.frame_T).tolist() == list(range(40, 50))
