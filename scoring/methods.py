@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, TrainSettings
 
 TWO = ("spatial", "temporal")
 METRICS = ("micro_auc", "macro_auc", "average_precision", "equal_error_rate")
@@ -24,37 +24,52 @@ class Method:
     """Settings of the training; none = it uses the very training of the settings."""
     indicators: tuple[str, ...] | None = None
     """Which are fused; none = all that the settings' model has."""
+    without: str = ""
+    """Which of these is left out; empty = none."""
 
-    def overrides(self) -> list[str]:
-        """Return them as ``--set`` takes them."""
+    def overrides(self, has: Sequence[str]) -> list[str]:
+        """Return them as ``--set`` takes them, for settings whose model has these indicators."""
         settings = [f"train.{name}={value}" for name, value in self.train.items()]
-        if self.indicators is not None:
-            listed = ", ".join(f'"{name}"' for name in self.indicators)
+        fused = [name for name in has if name != self.without] if self.without else self.indicators
+        if fused is not None:
+            listed = ", ".join(f'"{name}"' for name in fused)
             settings.append(f"eval.indicators=[{listed}]")
         return settings
 
 
+def indicators_of(settings: TrainSettings) -> tuple[str, ...]:
+    """Return the indicators that a model trained with these settings has."""
+    parts = {
+        "motion": settings.motion_epochs > 0,
+        "semantic": settings.discriminator_epochs > 0,
+        "objects": settings.objects,
+    }
+    return (*TWO, *(name for name, there in parts.items() if there))
+
+
 def _both(kind: str, probability: float) -> dict[str, Any]:
-    return {"spatial_pa": kind, "temporal_pa": kind, "p_s": probability, "p_t": probability}
+    chances = {"p_s": probability, "p_t": probability}
+    return {"spatial_pa": kind, "temporal_pa": kind, **chances, "motion_epochs": 0}
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "as-set": Method(summary="the settings as they are"),
-        "without-discriminator": Method(
-            summary="the same model without the discriminator", indicators=(*TWO, "objects")
-        ),
-        "without-objects": Method(summary="the same model without objects", indicators=(*TWO, "semantic")),
+        "without-discriminator": Method(summary="the same model without the discriminator", without="semantic"),
+        "without-objects": Method(summary="the same model without objects", without="objects"),
+        "without-motion": Method(summary="the same model without the motion network", without="motion"),
         "two-networks": Method(summary="the same model, its two autoencoders alone", indicators=TWO),
         "spatial": Method(summary="the same model, its spatial autoencoder alone", indicators=("spatial",)),
         "temporal": Method(summary="the same model, its temporal autoencoder alone", indicators=("temporal",)),
         "paper": Method(
             summary="inpainting with 0.4, mixup with 0.5, and the discriminator",
-            train={"spatial_pa": "inpainting", "p_s": 0.4, "temporal_pa": "mixup", "p_t": 0.5},
+            train={"spatial_pa": "inpainting", "p_s": 0.4, "temporal_pa": "mixup", "p_t": 0.5, "motion_epochs": 0},
             indicators=(*TWO, "semantic"),
         ),
         "autoencoder": Method(
-            summary="plain autoencoders: no pseudo-anomaly in training", train={"p_s": 0.0, "p_t": 0.0}, indicators=TWO
+            summary="plain autoencoders: no pseudo-anomaly in training",
+            train={"p_s": 0.0, "p_t": 0.0, "motion_epochs": 0},
+            indicators=TWO,
         ),
         "steal": Method(
             summary="STEAL-Net: skipped frames with 0.01, which are to be returned badly",
@@ -80,13 +95,13 @@ def choose_methods(names: str) -> list[str]:
     return chosen
 
 
-def row_of(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table shows of the evaluation of one method, plain JSON."""
+def row_of(name: str, has: Sequence[str], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the table shows of the evaluation of one method, plain JSON; ``has`` as for its overrides."""
     method = METHODS[name]
     return {
         "method": name,
         "summary": method.summary,
-        "settings": method.overrides(),
+        "settings": method.overrides(has),
         "artifact": metrics["artifact"],
         "model": metrics["model"],
         "seed": metrics["seed"],

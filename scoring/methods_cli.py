@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipeline.cli import begin
+from pipeline.config import load_config
 from pipeline.exits import PARTLY, USAGE, exit_codes, fail
 from pipeline.making import Options, Run
 from pipeline.progress import Progress
@@ -39,7 +40,7 @@ def with_baselines(command: click.Command) -> click.Command:
 
 
 def _compare(names: str, options: Mapping[str, Any]) -> None:
-    from scoring.methods import METHODS, choose_methods, format_methods, row_of
+    from scoring.methods import METHODS, choose_methods, format_methods, indicators_of, row_of
 
     known = {name: options[name] for name in Options.__dataclass_fields__ if name in options}
     extra = [f"run.workers={options['workers']}"] if options.get("workers") else []
@@ -47,9 +48,13 @@ def _compare(names: str, options: Mapping[str, Any]) -> None:
     problems: Sequence[str] = ()
     dataset = ""
     with exit_codes(), Progress() as progress:
+        has = indicators_of(load_config(options["config_file"], options["overrides"]).train)
         for name in choose_methods(names):
+            if METHODS[name].without not in ("", *has):
+                click.echo(f"{name}: left out, as the model has no such indicator", err=True)
+                continue
             click.echo(f"{name}: {METHODS[name].summary}", err=True)
-            overrides = (*options["overrides"], *extra, *METHODS[name].overrides())
+            overrides = (*options["overrides"], *extra, *METHODS[name].overrides(has))
             session = begin(options["config_file"], overrides, progress)
             run = Run(session, Options(**known), progress)
             run.make_with_upstream("train")
@@ -60,7 +65,7 @@ def _compare(names: str, options: Mapping[str, Any]) -> None:
                 fail(PARTLY, "partly done:\n" + "\n".join(run.failures))
             problems, dataset = session.problems, session.workspace.config.dataset.name
             metrics = json.loads((run.folder("eval") / "metrics.json").read_text(encoding="utf-8"))
-            rows.append(row_of(name, metrics))
+            rows.append(row_of(name, has, metrics))
     if rows and options["as_json"]:
         click.echo(json.dumps({"dataset": dataset, "rows": rows}, indent=1))
     elif rows:

@@ -11,7 +11,7 @@ class EvalStage(FolderStage):
     """Scores every test frame, compares the scores with the labels and with trivial baselines, and shows them."""
 
     name = "eval"
-    version = 5
+    version = 6
     upstream = ("frames", "flows", "features-normal", "train")
     splits: ClassVar[tuple[Split, ...]] = ("test",)
     needs_labels = True
