@@ -26,7 +26,7 @@ MOST_BODIES = 8
 ELSEWHERE = 0.7
 """Share of bodies that were cut out of another clip, and are put in where they were there."""
 WIDER = (1.2, 2.2)  # half of the bodies that are to be marked: carts and bicycles are wider than who walks
-CHANGED = 0.02  # of the flow's scale; less than that nobody can see
+MOVES = 0.02  # of the flow's scale; less than that nobody can see
 
 
 class UnusualMotion:
@@ -64,7 +64,7 @@ def _put_in(
     flow_scale: float,
     random: np.random.Generator,
 ) -> None:
-    """Put a body in the place of what moves there, and mark it where it changes something; or take marks away."""
+    """Put a body in the place of what moves there, and mark where it moves, if it is unusual; else take marks away."""
     normal = random.random() < NORMAL_BODY
     grown = int(random.integers(0, max(1, round(GROWTH * clip_THW2.shape[1])) + 1))
     rows, columns = bounding_box(found.mask_KHW.any(0), grown + 2)
@@ -74,10 +74,9 @@ def _put_in(
     body_Khw2 = own_Khw2 * random.uniform(*PACE) if normal else unusual(own_Khw2, mask_Khw, random)
     weight_Khw = soft_mask(mask_Khw, grown)[..., None]
     for frame, body_hw2, weight_hw in zip(found.frame_K, body_Khw2, weight_Khw, strict=True):
-        before_hw2 = clip_THW2[frame, rows, columns].clone()
         clip_THW2[frame, rows, columns].lerp_(body_hw2, weight_hw.expand_as(body_hw2))
-        changed_hw = (clip_THW2[frame, rows, columns] - before_hw2).abs().amax(-1) > CHANGED * flow_scale
-        mark_THW[frame, rows, columns] = torch.where(changed_hw, not normal, mark_THW[frame, rows, columns])
+        moving_hw = (weight_hw[..., 0] > 0.5) & (body_hw2.abs().amax(-1) > MOVES * flow_scale)
+        mark_THW[frame, rows, columns] = torch.where(moving_hw, not normal, mark_THW[frame, rows, columns])
 
 
 def _wider(
