@@ -41,6 +41,7 @@ batch_size = 8
 learning_rate = 2e-3
 schedule = "cosine"
 epochs = 1
+motion_epochs = 1
 calibration_windows = 64
 
 [run]

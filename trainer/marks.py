@@ -53,8 +53,8 @@ class MotionSignal(Signal):
     def batch(self, data: TrainingData, start_B: NDArray[np.int64], random: np.random.Generator) -> MarkedBatch:
         """Return the clips of one step and their marks."""
         shown_BCTHW = self.target(start_B).clone()
-        marks_BThw = torch.zeros((len(start_B), CLIP_FRAMES, *(side // CELL for side in shown_BCTHW.shape[-2:])))
-        marks_BThw = marks_BThw.to(shown_BCTHW.device)
+        height, width = (side // CELL for side in shown_BCTHW.shape[-2:])
+        marks_BThw = torch.zeros((len(start_B), CLIP_FRAMES, height, width), device=shown_BCTHW.device)
         for row, start in enumerate(start_B):
             if random.random() < self.probability:
                 clip_THW2, mark_THW = self.pseudo_anomaly.marked(data, int(start), random)

@@ -73,10 +73,10 @@ def _put_in(
         mask_Khw, own_Khw2, columns = _wider(mask_Khw, own_Khw2, columns, clip_THW2.shape[2], random)
     body_Khw2 = own_Khw2 * random.uniform(*PACE) if normal else unusual(own_Khw2, mask_Khw, random)
     weight_Khw = soft_mask(mask_Khw, grown)[..., None]
-    for frame, body_hw2, weight_hw in zip(found.frame_K, body_Khw2, weight_Khw, strict=True):
-        clip_THW2[frame, rows, columns].lerp_(body_hw2, weight_hw.expand_as(body_hw2))
-        moving_hw = (weight_hw[..., 0] > 0.5) & (body_hw2.abs().amax(-1) > MOVES * flow_scale)
-        mark_THW[frame, rows, columns] = torch.where(moving_hw, not normal, mark_THW[frame, rows, columns])
+    there = (torch.from_numpy(found.frame_K).to(clip_THW2.device), rows, columns)
+    clip_THW2[there] = clip_THW2[there].lerp(body_Khw2, weight_Khw.expand_as(body_Khw2))
+    moving_Khw = (weight_Khw[..., 0] > 0.5) & (body_Khw2.abs().amax(-1) > MOVES * flow_scale)
+    mark_THW[there] = torch.where(moving_Khw, not normal, mark_THW[there])
 
 
 def _wider(
