@@ -20,7 +20,7 @@ def test_every_test_frame_gets_a_score_under_both_protocols(street: Path) -> Non
     for protocol, frames in (("paper", 3 * (64 - 15)), ("deployment", 3 * 64)):
         found = results["protocols"][protocol]
         assert found["frames"] == frames
-        for indicator in ("spatial", "temporal", "semantic", "objects", "fused"):
+        for indicator in ("spatial", "temporal", "motion", "semantic", "objects", "fused"):
             assert 0 <= found[indicator]["micro_auc"] <= 1
     assert {"micro_auc"} <= set(next(iter(results["baselines"].values())))
 

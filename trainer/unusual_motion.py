@@ -26,7 +26,7 @@ MOST_BODIES = 8
 ELSEWHERE = 0.7
 """Share of bodies that were cut out of another clip, and are put in where they were there."""
 WIDER = (1.2, 2.2)  # half of the bodies that are to be marked: carts and bicycles are wider than who walks
-MOVES = 0.02  # of the flow's scale; less than that nobody can see
+CHANGED = 0.02  # of the flow's scale; less than that nobody can see
 
 
 class UnusualMotion:
@@ -64,7 +64,10 @@ def _put_in(
     flow_scale: float,
     random: np.random.Generator,
 ) -> None:
-    """Put a body in the place of what moves there, and mark where it moves, if it is unusual; else take marks away."""
+    """Put a body in the place of what moves there, and mark where that changes motion; or, if normal, take marks away.
+
+    Where a slow, stiff body moves as what was there did, it is not marked: to call that unusual would make walkers unusual.
+    """
     normal = random.random() < NORMAL_BODY
     grown = int(random.integers(0, max(1, round(GROWTH * clip_THW2.shape[1])) + 1))
     rows, columns = bounding_box(found.mask_KHW.any(0), grown + 2)
@@ -74,9 +77,11 @@ def _put_in(
     body_Khw2 = own_Khw2 * random.uniform(*PACE) if normal else unusual(own_Khw2, mask_Khw, random)
     weight_Khw = soft_mask(mask_Khw, grown)[..., None]
     there = (torch.from_numpy(found.frame_K).to(clip_THW2.device), rows, columns)
-    clip_THW2[there] = clip_THW2[there].lerp(body_Khw2, weight_Khw.expand_as(body_Khw2))
-    moving_Khw = (weight_Khw[..., 0] > 0.5) & (body_Khw2.abs().amax(-1) > MOVES * flow_scale)
-    mark_THW[there] = torch.where(moving_Khw, not normal, mark_THW[there])
+    before_Khw2 = clip_THW2[there]
+    after_Khw2 = before_Khw2.lerp(body_Khw2, weight_Khw.expand_as(body_Khw2))
+    changed_Khw = (after_Khw2 - before_Khw2).abs().amax(-1) > CHANGED * flow_scale
+    clip_THW2[there] = after_Khw2
+    mark_THW[there] = torch.where(changed_Khw, not normal, mark_THW[there])
 
 
 def _wider(

@@ -28,7 +28,7 @@ def signal(data: TrainingData) -> MotionSignal:
     return found
 
 
-def test_what_is_marked_was_put_in_and_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_marked_differs_from_all_normal_motion_at_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unusual_motion, "TWO_MOMENTS", 0.0)
     monkeypatch.setattr(unusual_motion, "NORMAL_BODY", 0.0)
     data = load(make_training(3))
@@ -39,7 +39,6 @@ def test_what_is_marked_was_put_in_and_moves(monkeypatch: pytest.MonkeyPatch) ->
         changed = (clip - data.flow_NHW2[start : start + CLIP_FRAMES].float()).abs().amax(-1) > 0
         assert mark.any()
         assert not (mark & ~changed).any()
-        assert clip[mark].abs().amax(-1).min() > 0
 
 
 def test_a_body_that_moves_as_it_did_is_put_in_without_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
