@@ -102,14 +102,15 @@ def _worth(bundle: Bundle) -> str:
 
 
 def _use(bundle: Bundle) -> str:
-    return """## Intended use
+    marks = "" if bundle.motion is None else ",\n`motion.png` what is marked in normal and in made-up motion"
+    return f"""## Intended use
 
 ```
 stpa score VIDEO --model FOLDER -o scores
 ```
 
 To point people at stretches of video of the same scene that are worth a look. Files: weights and statistics as safetensors
-(nothing in them is executed), `bundle.json`, `inputs.json`; `spatial.png` and `temporal.png` show reconstructions.
+(nothing in them is executed), `bundle.json`, `inputs.json`; `spatial.png` and `temporal.png` show reconstructions{marks}.
 """
 
 
