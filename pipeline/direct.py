@@ -18,6 +18,8 @@ SMALLEST = 2**20
 """Bytes from which on it is worth while."""
 BLOCK = 2**22  # written at once
 ALIGNED = 4096  # bytes; what every disk in use takes, in memory and in the file
+REFUSED = (errno.EINVAL, errno.EOPNOTSUPP)
+"""Not on this file system, or not with this alignment."""
 _OWN = threading.local()
 
 
@@ -38,7 +40,7 @@ def write_directly(handle: int, parts: Sequence[bytes | memoryview]) -> bool:
         for block in _blocks(parts):
             _write(handle, block)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # "not on this file system", or not with this alignment
+        if error.errno not in REFUSED:
             raise
         os.lseek(handle, 0, os.SEEK_SET)
         os.ftruncate(handle, 0)
