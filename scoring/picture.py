@@ -25,6 +25,7 @@ from scoring.timeline import INK, LINES, MUTED, TRUTH, draw_timeline, mark_peak,
 MOST_VIDEOS, MOST_PEAKS, COLUMNS = 12, 6, 2
 WIDTH, DPI = 12.0, 110  # inches, dots per inch
 HEAD, STRIP, CAPTION, MARGIN = 0.85, 1.12, 0.42, 0.5  # inches
+IN_ONE_ROW = 6  # entries of the legend; more would reach into the title
 COLOURS = 256
 """Of the palette: keeps the file small enough for a README, at a loss nobody sees beside noise in the frames."""
 TOP_PERCENTILE = 99.9  # of all shown scores: one wild frame must not flatten every other line
@@ -95,8 +96,9 @@ def _draw_head(sheet: Sheet, shown: Sequence[VideoResult], total: int, protocol:
     handles += [Line2D([], [], color=LINES.get(name, MUTED), linewidth=1.2, label=name) for name in lines]
     handles.append(Patch(color=TRUTH, alpha=0.55, label="truly anomalous"))
     corner = (1 - MARGIN / WIDTH, 1 - 0.12 / sheet.height)
+    columns = len(handles) if len(handles) <= IN_ONE_ROW else -(-len(handles) // 2)
     sheet.figure.legend(
-        handles=handles, loc="upper right", bbox_to_anchor=corner, ncols=len(handles), frameon=False, fontsize=8.5,
+        handles=handles, loc="upper right", bbox_to_anchor=corner, ncols=columns, frameon=False, fontsize=8.5,
         borderpad=0, borderaxespad=0, handlelength=1.6, columnspacing=1.4,
     )
 
