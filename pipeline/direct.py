@@ -1,7 +1,8 @@
 """Writing large files past the page cache of the system (O_DIRECT), where the file system can do that.
 
 What is flushed to disk anyway gains nothing from a copy in the page cache but that it can be read again from there, and a
-new page costs more than what it takes to fill it, on virtual machines most of all (docs/results.md, "Decoding"). And the cache keeps what it held, the videos that are being decoded for one.
+new page costs more than what it takes to fill it, on virtual machines most of all (docs/results.md, "Decoding"). And the
+cache keeps what it held, the videos that are being decoded for one.
 """
 
 import errno
