@@ -105,7 +105,7 @@ class Judge(Protocol):
     def error_maps(self, clip_BCTHW: Tensor, cell: int, index_K: Sequence[int] | None = None) -> Tensor:
         """Return errors of some frames of clips, or of all, mean over cells of ``cell`` x ``cell`` pixels.
 
-        (B, K, H / cell, W / cell) float32, 0 or more. An autoencoder takes clips of any length that is a multiple of 8.
+        (B, K, H / cell, W / cell) float32, 0 or more. Clips may have any length that is a multiple of 8.
         """
 
 

@@ -3,7 +3,7 @@
 Without the others it would learn how a body looks that was put in by us, and by heart which motion there is in the training
 video; either would tell it all that it is asked, and nothing about new video. So
 
-* half of the clips are two moments at once: of each place the faster motion of both. Nobody has seen that crowd before;
+* half of these clips are two moments at once: of each place the faster motion of both. Nobody has seen that crowd before;
 * of the bodies that are put in, some move as they did where they were cut out, and are not to be marked.
 """
 
