@@ -1,13 +1,16 @@
-"""Checksums of files, as receipts hold them.
+"""Checksums of files, as receipts hold them: 128 bits of BLAKE2b.
 
-128 bits of BLAKE2b; of arrays that are stored as they are CRC32C, which processors compute ten times as fast
-(``benchmarks/packing.py``): hashing was a good part of what decoding and classical flow took. In front stands its name, so
-that a file is checked as it was written. In a file of up to 256 MiB it finds any three flipped bits, and any damage within
-32 bits, for certain, other damage but for one in 2**32; every chunk has one of its own as well. Neither keeps off somebody
-who can write receipts.
+They are of all bytes or, where an array is stored as it is, of the CRC32C of its chunks, which processors compute ten times
+as fast (``benchmarks/packing.py``) and which stand behind the chunks anyway. In front is then how long chunks are, so that a
+file is checked as it was written: ``crc32c/196612:`` and the hash. Of a chunk any three flipped bits and any damage within
+32 bits are found for certain, other damage but for one in 2**32. It does not keep off somebody who can write receipts.
+
+A CRC of the whole file, as earlier receipts hold it (``crc32c:``), finds damage as well but does not tell one whole shard
+from another: that of anything with its own CRC behind is always the same number.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +18,9 @@ from typing import Protocol
 import google_crc32c
 import numpy as np
 
-CRC32C = "crc32c:"
+CRC32C = "crc32c"
+CRC_BYTES = 4
+_OF_CHUNKS = re.compile(rf"{CRC32C}/(?P<size>\d{{1,15}}):")
 Part = bytes | memoryview
 
 
@@ -29,26 +34,80 @@ class Checksum(Protocol):
         """Return the checksum of all that was taken in."""
 
 
-class Crc32c:
-    """CRC32C (RFC 3720, B.4) behind the interface of :mod:`hashlib`."""
+class WholeCrc:
+    """CRC32C (RFC 3720, B.4) of a whole file behind the interface of :mod:`hashlib`."""
 
     def __init__(self) -> None:
         self._value = 0
 
     def update(self, data: Part, /) -> None:
         """Take in what follows."""
-        seen_B = np.frombuffer(data, np.uint8)
-        seen_B.flags.writeable = False  # or it would not be taken
-        self._value = google_crc32c.extend(self._value, seen_B)
+        self._value = extend_crc32c(self._value, data)
 
     def hexdigest(self) -> str:
         """Return the checksum, with its name."""
-        return f"{CRC32C}{self._value:08x}"
+        return f"{CRC32C}:{self._value:08x}"
+
+
+class ChunkCrcs:
+    """BLAKE2b of the CRC32C of each chunk of a file, of what is stored behind each, and of the length of all.
+
+    ``size`` is that of a chunk with the four bytes behind it; what is left at the end counts as a chunk that is cut off.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._at = self._length = self._crc = 0
+
+    def update(self, data: Part, /) -> None:
+        """Take in what follows."""
+        rest = memoryview(data).cast("B")
+        while len(rest):
+            body = self._size - CRC_BYTES - self._at
+            taken = rest[: body if body > 0 else self._size - self._at]
+            if body > 0:
+                self._crc = extend_crc32c(self._crc, taken)
+            else:
+                self._hash.update(taken)
+            if len(taken) == body:
+                self._hash.update(crc_bytes(self._crc))
+                self._crc = 0
+            self._at = (self._at + len(taken)) % self._size
+            self._length += len(taken)
+            rest = rest[len(taken) :]
+
+    def take(self, crc: bytes) -> None:
+        """Take in a whole chunk of which the CRC is known, and stored behind it."""
+        self._hash.update(crc + crc)
+        self._length += self._size
+
+    def hexdigest(self) -> str:
+        """Return the checksum, with its name."""
+        found = self._hash.copy()
+        found.update(crc_bytes(self._crc) + self._length.to_bytes(8, "little"))
+        return f"{CRC32C}/{self._size}:{found.hexdigest()}"
+
+
+def extend_crc32c(crc: int, data: Part) -> int:
+    """Return the CRC32C of what ``crc`` is of with ``data`` behind it; 0 = of nothing."""
+    seen_B = np.frombuffer(data, np.uint8)
+    seen_B.flags.writeable = False  # or it would not be taken
+    return int(google_crc32c.extend(crc, seen_B))
+
+
+def crc_bytes(crc: int) -> bytes:
+    """Return a CRC as it is stored."""
+    return crc.to_bytes(CRC_BYTES, "little")
 
 
 def new_checksum(like: str = "") -> Checksum:
     """Return a checksum to be made, of the kind of another one."""
-    return Crc32c() if like.startswith(CRC32C) else hashlib.blake2b(digest_size=16)
+    if like.startswith(f"{CRC32C}:"):
+        return WholeCrc()
+    if (chunks := _OF_CHUNKS.match(like)) and int(chunks["size"]) > CRC_BYTES:
+        return ChunkCrcs(int(chunks["size"]))
+    return hashlib.blake2b(digest_size=16)
 
 
 def checksum_of(parts: Iterable[Part], like: str = "") -> str:

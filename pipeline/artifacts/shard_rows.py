@@ -7,17 +7,17 @@ trust: what does not add up raises.
 What is written are the bytes that Zarr would write (tests compare them).
 """
 
-import google_crc32c
 import numpy as np
 from numcodecs import zstd
 from numpy.typing import NDArray
 
 from pipeline.artifacts.bounded import unpacked_size
+from pipeline.artifacts.checksums import CRC_BYTES, ChunkCrcs, checksum_of, crc_bytes, extend_crc32c
 from pipeline.artifacts.layout import LEVEL, Layout
 from pipeline.artifacts.place import Place
 from pipeline.contract import Array
 
-ENTRY, CHECKSUM = 16, 4  # bytes
+ENTRY = 16  # bytes
 LONGEST_HEADER = 18  # of a Zstandard frame
 NEVER = 2**64 - 1
 """Where a chunk begins that was never written."""
@@ -58,8 +58,8 @@ def read_rows(place: Place, file: str, layout: Layout, first: int, out: Array) -
     out[...] = whole[first : first + len(out)]
 
 
-def pack_rows(values: Array, layout: Layout) -> list[bytes | memoryview]:
-    """Return the file of a shard, as parts that lie one after another; what is not packed is not copied.
+def pack_rows(values: Array, layout: Layout) -> tuple[list[bytes | memoryview], str]:
+    """Return the file of a shard, as parts that lie one after another, and its checksum; what is not packed is not copied.
 
     Parameters
     ----------
@@ -74,14 +74,23 @@ def pack_rows(values: Array, layout: Layout) -> list[bytes | memoryview]:
     index_K2 = np.full((layout.chunks, 2), NEVER, "<u8")
     index_K2[: len(chunks), 0] = np.cumsum(sizes) - sizes
     index_K2[: len(chunks), 1] = sizes
-    return [part for chunk in (*chunks, _with_checksum(index_K2.reshape(-1).view(np.uint8))) for part in chunk]
+    index = _with_checksum(index_K2.reshape(-1).view(np.uint8))
+    parts = [part for chunk in (*chunks, index) for part in chunk]
+    if layout.packed:
+        return parts, checksum_of(parts)
+    checksum = ChunkCrcs(layout.chunk_bytes + CRC_BYTES)
+    for _, crc in chunks:
+        checksum.take(bytes(crc))
+    for part in index:
+        checksum.update(part)
+    return parts, checksum.hexdigest()
 
 
 def seems_packed(place: Place, file: str, layout: Layout) -> bool | None:
     """Return whether the first chunk of a shard is packed, whatever ``layout`` says of that; None where nothing tells."""
     try:
         start, size = _read_index(place, file, layout)[0].tolist()
-        if size != layout.chunk_bytes + CHECKSUM:
+        if size != layout.chunk_bytes + CRC_BYTES:
             return True
         _without_checksum(np.frombuffer(place.read(file, start, start + size), np.uint8), "a chunk")
     except (OSError, ValueError):
@@ -100,22 +109,21 @@ def _pack(row: Array) -> list[bytes | memoryview]:
 
 
 def _with_checksum(data: Bytes) -> list[bytes | memoryview]:
-    data.flags.writeable = False  # or it would not be taken
-    return [data.data, int(google_crc32c.value(data)).to_bytes(CHECKSUM, "little")]
+    return [data.data, crc_bytes(extend_crc32c(0, data.data))]
 
 
 def _without_checksum(data: Bytes, what: str) -> Bytes:
     """Return the bytes that a checksum stands behind."""
-    if google_crc32c.value(data[:-CHECKSUM]) != int.from_bytes(data[-CHECKSUM:].tobytes(), "little"):
+    if crc_bytes(extend_crc32c(0, data[:-CRC_BYTES].data)) != data[-CRC_BYTES:].tobytes():
         raise ValueError(f"{what} fails its checksum")
-    return data[:-CHECKSUM]
+    return data[:-CRC_BYTES]
 
 
 def _read_index(place: Place, file: str, layout: Layout) -> NDArray[np.uint64]:
-    data = place.read(file, -(ENTRY * layout.chunks + CHECKSUM))
+    data = place.read(file, -(ENTRY * layout.chunks + CRC_BYTES))
     if not data:
         raise EOFError(f"{place / file} is empty")
-    if len(data) != ENTRY * layout.chunks + CHECKSUM:
+    if len(data) != ENTRY * layout.chunks + CRC_BYTES:
         raise ValueError(f"expected an index of {layout.chunks} chunks, found {len(data)} bytes")
     return _without_checksum(np.frombuffer(data, np.uint8), "the index").view("<u8").reshape(layout.chunks, 2)
 
@@ -144,6 +152,6 @@ def _unpack(chunk: Bytes, out: Array) -> None:
 
 
 def _copy(chunk: Bytes, out: Array) -> None:
-    if len(chunk) != out.nbytes + CHECKSUM:
-        raise ValueError(f"expected a chunk of {out.nbytes + CHECKSUM:,} bytes, found one of {len(chunk):,}")
+    if len(chunk) != out.nbytes + CRC_BYTES:
+        raise ValueError(f"expected a chunk of {out.nbytes + CRC_BYTES:,} bytes, found one of {len(chunk):,}")
     out.reshape(-1).view(np.uint8)[:] = _without_checksum(chunk, "a chunk")

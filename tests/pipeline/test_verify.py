@@ -155,6 +155,16 @@ def test_what_interrupted_runs_leave_is_found_and_goes() -> None:
     assert not list(Path("cache").rglob(".partial-*"))
 
 
+def test_whole_shards_that_changed_places_are_found() -> None:
+    one, other = sorted((artifact("frames").folder / "data").glob("*/frames/c/0/0/0/0"))[:2]
+    before = one.read_bytes(), other.read_bytes()
+    one.write_bytes(before[1])
+    other.write_bytes(before[0])
+    assert len(verify(code=1)) == 2
+    run("verify", *settings(), "--repair")
+    assert (one.read_bytes(), other.read_bytes()) == before
+
+
 def write_falsely(values: np.ndarray, spec: ArraySpec | None = None) -> None:
     """Write a shard of flow, with a receipt that vouches for it, past every check."""
     workspace = space()
@@ -162,7 +172,7 @@ def write_falsely(values: np.ndarray, spec: ArraySpec | None = None) -> None:
     assert isinstance(stage, ShardStage)
     shard = flows.shards(record, stage.length(record))[1]
     real = stage.arrays(record)[0]
-    data = b"".join(pack_rows(values, Layout(spec or real, flows.shard_frames, real.packed)))
+    data = b"".join(pack_rows(values, Layout(spec or real, flows.shard_frames, real.packed))[0])
     ((file, _),) = flows.shard_files(shard, (real,)).items()
     (flows.folder / file).write_bytes(data)
     receipt = make_receipt(shard, seconds=1, files={file: digest_bytes(data)}, provenance={})
