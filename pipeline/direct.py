@@ -12,6 +12,8 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 DIRECT = getattr(os, "O_DIRECT", 0)
 """0 where the system knows no such thing."""
 SMALLEST = 2**20
@@ -52,9 +54,16 @@ def write_directly(handle: int, parts: Sequence[bytes | memoryview]) -> bool:
 
 
 def _blocks(parts: Sequence[bytes | memoryview]) -> Iterator[memoryview]:
-    """Yield the parts in blocks of aligned memory, the last one padded; each is valid until the next is asked for."""
+    """Yield the parts in blocks of aligned memory, the last one padded; each is valid until the next is asked for.
+
+    What is large, aligned and at a place of the file that is, is written from where it lies; the rest is copied.
+    """
     memory, filled = _memory(), 0
     for rest in (memoryview(part).cast("B") for part in parts if memoryview(part).nbytes):
+        if not filled and len(rest) >= SMALLEST and np.frombuffer(rest, np.uint8).ctypes.data % ALIGNED == 0:
+            aligned = len(rest) - len(rest) % ALIGNED
+            yield rest[:aligned]
+            rest = rest[aligned:]
         while len(rest):
             taken = min(len(rest), BLOCK - filled)
             memory[filled : filled + taken] = rest[:taken]

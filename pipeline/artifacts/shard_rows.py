@@ -12,6 +12,7 @@ from numcodecs import zstd
 from numpy.typing import NDArray
 
 from pipeline.artifacts.bounded import unpacked_size
+from pipeline.artifacts.checked_rows import CheckedRows
 from pipeline.artifacts.checksums import CRC_BYTES, ChunkCrcs, checksum_of, crc_bytes, extend_crc32c
 from pipeline.artifacts.layout import LEVEL, Layout
 from pipeline.artifacts.place import Place
@@ -68,22 +69,37 @@ def pack_rows(values: Array, layout: Layout) -> tuple[list[bytes | memoryview], 
     layout
         Of the array.
     """
-    rows = np.ascontiguousarray(values) if layout.chunk_shape[0] == 1 else _padded(values, layout)[None]
-    chunks = [_pack(row) if layout.packed else _with_checksum(row.reshape(-1).view(np.uint8)) for row in rows]
-    sizes = np.array([sum(map(len, chunk)) for chunk in chunks], np.uint64)
-    index_K2 = np.full((layout.chunks, 2), NEVER, "<u8")
-    index_K2[: len(chunks), 0] = np.cumsum(sizes) - sizes
-    index_K2[: len(chunks), 1] = sizes
-    index = _with_checksum(index_K2.reshape(-1).view(np.uint8))
-    parts = [part for chunk in (*chunks, index) for part in chunk]
     if layout.packed:
-        return parts, checksum_of(parts)
-    checksum = ChunkCrcs(layout.chunk_bytes + CRC_BYTES)
-    for _, crc in chunks:
-        checksum.take(bytes(crc))
+        packed: list[bytes] = [_CODEC.encode(row) for row in _chunks(values, layout)]
+        whole = [*packed, *_index(np.array([len(chunk) for chunk in packed], np.uint64), layout)]
+        return whole, checksum_of(whole)
+    size = layout.chunk_bytes + CRC_BYTES
+    if isinstance(values, CheckedRows) and values.stored is not None and layout.chunk_shape[0] == 1:
+        parts: list[bytes | memoryview] = [values.stored]
+        crcs = [bytes(values.stored[end - CRC_BYTES : end]) for end in range(size, len(values.stored) + 1, size)]
+    else:
+        behind = [_with_checksum(row.reshape(-1).view(np.uint8)) for row in _chunks(values, layout)]
+        parts = [part for chunk in behind for part in chunk]
+        crcs = [crc for _, crc in behind]
+    index = _index(np.full(len(crcs), size, np.uint64), layout)
+    checksum = ChunkCrcs(size)
+    for crc in crcs:
+        checksum.take(crc)
     for part in index:
         checksum.update(part)
-    return parts, checksum.hexdigest()
+    return parts + index, checksum.hexdigest()
+
+
+def _chunks(values: Array, layout: Layout) -> Array:
+    return np.ascontiguousarray(values) if layout.chunk_shape[0] == 1 else _padded(values, layout)[None]
+
+
+def _index(sizes_K: NDArray[np.uint64], layout: Layout) -> list[bytes | memoryview]:
+    """Return the index of chunks that lie one after another, with its checksum."""
+    index_K2 = np.full((layout.chunks, 2), NEVER, "<u8")
+    index_K2[: len(sizes_K), 0] = np.cumsum(sizes_K) - sizes_K
+    index_K2[: len(sizes_K), 1] = sizes_K
+    return list(_with_checksum(index_K2.reshape(-1).view(np.uint8)))
 
 
 def seems_packed(place: Place, file: str, layout: Layout) -> bool | None:
@@ -104,12 +120,8 @@ def _padded(values: Array, layout: Layout) -> Array:
     return whole
 
 
-def _pack(row: Array) -> list[bytes | memoryview]:
-    return [_CODEC.encode(row)]
-
-
-def _with_checksum(data: Bytes) -> list[bytes | memoryview]:
-    return [data.data, crc_bytes(extend_crc32c(0, data.data))]
+def _with_checksum(data: Bytes) -> tuple[memoryview, bytes]:
+    return data.data, crc_bytes(extend_crc32c(0, data.data))
 
 
 def _without_checksum(data: Bytes, what: str) -> Bytes:

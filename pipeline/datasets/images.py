@@ -46,10 +46,10 @@ def check_picture(image: NDArray[Any], name: str) -> Frames:
     return image
 
 
-def swap_to_rgb(picture: Frames) -> Frames:
-    """Return (H, W, 3) RGB of what :func:`check_picture` let pass."""
+def swap_to_rgb(picture: Frames, out: Frames | None = None) -> Frames:
+    """Return (H, W, 3) RGB of what :func:`check_picture` let pass, in ``out`` where that is given."""
     code = cv2.COLOR_BGR2RGB if picture.ndim == 3 and picture.shape[2] == 3 else cv2.COLOR_GRAY2RGB
-    return np.asarray(cv2.cvtColor(picture, code), np.uint8)
+    return np.asarray(cv2.cvtColor(picture, code, dst=out), np.uint8)
 
 
 def to_rgb(image: NDArray[Any], name: str) -> Frames:

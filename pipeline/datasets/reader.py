@@ -7,7 +7,7 @@ container claims may be wrong. So frames are only ever counted from the start.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import cv2
 import numpy as np
@@ -19,8 +19,43 @@ from pipeline.datasets.cuts import count_kept, frame_at
 from pipeline.datasets.images import Frames, check_picture, decode_image, read_bytes, size_error, swap_to_rgb
 from pipeline.datasets.listing import check_numbering, where
 
-Convert = Callable[[Frames], Frames]
-"""A picture as OpenCV decodes it, (H, W) grey or (H, W, 3) BGR uint8 -> what is wanted of it."""
+
+class Convert(Protocol):
+    """What is made of each picture."""
+
+    def __call__(self, picture: Frames, out: Frames | None = None) -> Frames:
+        """Return what is wanted of a picture as OpenCV decodes it, (H, W) grey or (H, W, 3) BGR uint8.
+
+        It is written into ``out`` where that is given: an array of the shape that the first picture of the video gave.
+        """
+
+
+
+class Room(Protocol):
+    """Where pictures are put, one after another."""
+
+    rows: Frames
+    """(N, ...), to be written into."""
+
+    def done(self, row: int) -> None:
+        """Take note that a row holds what it will."""
+
+    def finished(self) -> Frames:
+        """Return all rows."""
+
+
+class PlainRoom:
+    """An array and nothing more."""
+
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        self.rows: Frames = np.empty((count, *shape), np.uint8)
+
+    def done(self, row: int) -> None:
+        """Do nothing."""
+
+    def finished(self) -> Frames:
+        """Return it."""
+        return self.rows
 
 
 class FrameReader(ABC):
@@ -32,10 +67,17 @@ class FrameReader(ABC):
         self._last: Frames | None = None  # frame position - 1: the flow of the next shard starts with it
         self._size: tuple[int, int] | None = None
 
-    def read(self, start: int, stop: int, convert: Convert = swap_to_rgb) -> Frames:
+    def read(
+        self,
+        start: int,
+        stop: int,
+        convert: Convert = swap_to_rgb,
+        make_room: Callable[[int, tuple[int, ...]], Room] = PlainRoom,
+    ) -> Frames:
         """Return frames ``start`` to ``stop`` (exclusive).
 
         ``convert`` is applied frame by frame, so that a shard of large frames is never held at its native size.
+        ``make_room`` is given how many there will be, and the shape of each.
 
         Returns
         -------
@@ -55,11 +97,13 @@ class FrameReader(ABC):
         else:
             self._move_to(start)
             first = convert(self._next(stop))
-        frames_THWC = np.empty((stop - start, *first.shape), np.uint8)
-        frames_THWC[0] = first
-        for i in range(1, stop - start):
-            frames_THWC[i] = convert(self._next(stop))
-        return frames_THWC
+        room = make_room(stop - start, first.shape)
+        room.rows[0] = first
+        room.done(0)
+        for row in range(1, stop - start):
+            convert(self._next(stop), room.rows[row])
+            room.done(row)
+        return room.finished()
 
     def _next(self, stop: int) -> Frames:
         picture = self.next_picture()

@@ -27,10 +27,11 @@ class FramesStage(ShardStage):
 
     def worker(self) -> ShardWorker:
         """Decode, resize and, where asked for, turn to grey."""
+        from pipeline.artifacts.checked_rows import RoomForRows
         from pipeline.stages.prepare import model_frame
         from pipeline.stages.source import SourceFrames
 
-        source = SourceFrames(ahead=True)
+        source = SourceFrames(ahead=True) if self.config.run.compress else SourceFrames(ahead=True, make_room=RoomForRows)
         convert = partial(model_frame, settings=self.config.frames)
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:

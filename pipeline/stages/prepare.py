@@ -23,13 +23,21 @@ def model_frames(frames_THWC: NDArray[np.uint8], settings: FramesSettings) -> ND
     return to_grey(resized_THWC)[..., None] if settings.colour == "grey" else resized_THWC
 
 
-def model_frame(picture: NDArray[np.uint8], settings: FramesSettings) -> NDArray[np.uint8]:
+def model_frame(
+    picture: NDArray[np.uint8], out: NDArray[np.uint8] | None = None, *, settings: FramesSettings
+) -> NDArray[np.uint8]:
     """Return what :func:`model_frames` does, (height, width, C), of one picture as OpenCV decodes it: (H, W, 3) BGR or grey.
 
-    Channels are put in order behind the resizing, where there are fewer pixels; the bytes are the same.
+    Channels are put in order behind the resizing, where there are fewer pixels; the bytes are the same. They are
+    written into ``out`` where that is given.
     """
-    small_HWC = swap_to_rgb(resize_frame(picture, settings.height, settings.width))
-    return to_grey(small_HWC[None])[0][..., None] if settings.colour == "grey" else small_HWC
+    small = resize_frame(picture, settings.height, settings.width)
+    if settings.colour == "rgb":
+        return swap_to_rgb(small, out)
+    grey_HW1: NDArray[np.uint8] = to_grey(swap_to_rgb(small)[None])[0][..., None]
+    if out is not None:
+        out[...] = grey_HW1
+    return grey_HW1
 
 
 def open_flow(flows: FlowsSettings, frames: FramesSettings) -> FlowMaker:

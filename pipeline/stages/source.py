@@ -1,5 +1,6 @@
 """Frames of the videos themselves, for the stages that decode."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.contract import VideoRecord
 from pipeline.datasets.images import swap_to_rgb
-from pipeline.datasets.reader import Convert, FrameReader, open_frames
+from pipeline.datasets.reader import Convert, FrameReader, PlainRoom, Room, open_frames
 from pipeline.datasets.unchanged import UnchangedVideo
 
 Span = tuple[VideoRecord, int, int]
@@ -17,13 +18,14 @@ class SourceFrames:
     """Keeps the last video open, so that successive shards of it decode no frame twice.
 
     With ``ahead`` the next shard is decoded while this one is written, by a thread: OpenCV lets go of the interpreter. What
-    comes out is the same.
+    comes out is the same. ``make_room``: see :meth:`FrameReader.read`.
     """
 
-    def __init__(self, *, ahead: bool = False) -> None:
+    def __init__(self, *, ahead: bool = False, make_room: Callable[[int, tuple[int, ...]], Room] = PlainRoom) -> None:
         self._record: VideoRecord | None = None
         self._reader: FrameReader | None = None
         self._unchanged: UnchangedVideo | None = None
+        self._make_room = make_room
         self._pool = ThreadPoolExecutor(1) if ahead else None
         self._next: tuple[Span, Future[NDArray[np.uint8]]] | None = None
 
@@ -60,7 +62,7 @@ class SourceFrames:
             self._record = record
         assert self._unchanged is not None
         try:
-            frames_THWC = self._reader.read(start, stop, convert)
+            frames_THWC = self._reader.read(start, stop, convert, self._make_room)
         except ValueError:  # of a file that was replaced, that it was says more than what cannot be decoded now
             self._unchanged.require()
             raise

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_the_bytes_are_those_of_the_parts(sizes: list[int], tmp_path: Path) -> N
     if not supported(tmp_path):
         pytest.skip("this file system writes through the page cache only")
     parts = parts_of(sizes)
+    assert written(tmp_path / "a", parts)
+    assert (tmp_path / "a").read_bytes() == b"".join(parts)
+
+
+@pytest.mark.parametrize("before", [0, 1, ALIGNED])
+@pytest.mark.parametrize("size", [SMALLEST, SMALLEST + 5, 2 * BLOCK + ALIGNED - 1])
+def test_aligned_memory_is_written_as_other_memory_is(before: int, size: int, tmp_path: Path) -> None:
+    if not supported(tmp_path):
+        pytest.skip("this file system writes through the page cache only")
+    aligned = memoryview(mmap.mmap(-1, size))
+    aligned[:] = parts_of([size])[0]
+    parts = [bytes(before), aligned, b"end", aligned]
     assert written(tmp_path / "a", parts)
     assert (tmp_path / "a").read_bytes() == b"".join(parts)
 

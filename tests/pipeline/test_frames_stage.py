@@ -109,10 +109,10 @@ def test_a_frame_of_its_own_is_made_as_many_together_are(
     settings = FramesSettings.model_validate({"height": size[0], "width": size[1], "colour": colour})
     picture_HWC = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
     together = model_frames(picture_HWC[None, ..., ::-1].copy(), settings)[0]
-    np.testing.assert_array_equal(model_frame(picture_HWC, settings), together)
+    np.testing.assert_array_equal(model_frame(picture_HWC, settings=settings), together)
     grey_HW = picture_HWC[..., 0].copy()
     together = model_frames(np.repeat(grey_HW[None, ..., None], 3, axis=-1), settings)[0]
-    np.testing.assert_array_equal(model_frame(grey_HW, settings), together)
+    np.testing.assert_array_equal(model_frame(grey_HW, settings=settings), together)
 
 
 def test_the_disk_that_is_told_beforehand_is_that_of_a_dry_run(tmp_path: Path, records: tuple[VideoRecord, ...]) -> None:
