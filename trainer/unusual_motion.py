@@ -4,7 +4,9 @@ Without the others it would learn how a body looks that was put in by us, and by
 video; either would tell it all that it is asked, and nothing about new video. So
 
 * half of these clips are two moments at once: of each place the faster motion of both. Nobody has seen that crowd before;
-* of the bodies that are put in, some move as they did where they were cut out, and are not to be marked.
+* of the bodies that are put in, some move as they did where they were cut out, and are not to be marked;
+* some clips begin with a picture that stands still, as the first windows of a video do
+  (:func:`trainer.indicators.video_windows`): legs do not swing there, and nothing is stiff for that.
 """
 
 import numpy as np
@@ -25,6 +27,7 @@ PACE = (0.9, 1.1)
 MOST_BODIES = 8
 ELSEWHERE = 0.7
 """Share of bodies that were cut out of another clip, and are put in where they were there."""
+STILL = 0.1  # share of clips of which the first 1 to 15 fields are that of the one that follows them
 WIDER = (1.2, 2.2)  # half of the bodies that are to be marked: carts and bicycles are wider than who walks
 CHANGED = 0.02  # of the flow's scale; less than that nobody can see
 
@@ -53,6 +56,9 @@ class UnusualMotion:
             if found is not None:
                 own_THW2 = data.flow_NHW2[source : source + CLIP_FRAMES]
                 _put_in(clip_THW2, mark_THW, own_THW2, found, data.flow_scale, random)
+        if random.random() < STILL:
+            moving = int(random.integers(1, CLIP_FRAMES))
+            clip_THW2[:moving], mark_THW[:moving] = clip_THW2[moving].clone(), mark_THW[moving].clone()
         return clip_THW2, mark_THW
 
 

@@ -29,6 +29,7 @@ def signal(data: TrainingData) -> MotionSignal:
 
 
 def test_what_is_marked_differs_from_all_normal_motion_at_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unusual_motion, "STILL", 0.0)
     monkeypatch.setattr(unusual_motion, "TWO_MOMENTS", 0.0)
     monkeypatch.setattr(unusual_motion, "NORMAL_BODY", 0.0)
     data = load(make_training(3))
@@ -42,6 +43,7 @@ def test_what_is_marked_differs_from_all_normal_motion_at_its_place(monkeypatch:
 
 
 def test_a_body_that_moves_as_it_did_is_put_in_without_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unusual_motion, "STILL", 0.0)
     monkeypatch.setattr(unusual_motion, "TWO_MOMENTS", 0.0)
     monkeypatch.setattr(unusual_motion, "NORMAL_BODY", 1.0)
     empty = make_street("empty", frames=CLIP_FRAMES, masked=False, speed=lambda frame: 0.0)
@@ -56,6 +58,7 @@ def test_a_body_that_moves_as_it_did_is_put_in_without_a_mark(monkeypatch: pytes
 
 
 def test_two_moments_show_the_faster_motion_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unusual_motion, "STILL", 0.0)
     monkeypatch.setattr(unusual_motion, "TWO_MOMENTS", 1.0)
     monkeypatch.setattr(unusual_motion, "NORMAL_BODY", 1.0)
     monkeypatch.setattr(unusual_motion, "PACE", (1.0, 1.0))
@@ -66,6 +69,20 @@ def test_two_moments_show_the_faster_motion_of_both(monkeypatch: pytest.MonkeyPa
     both = torch.stack([data.flow_NHW2[:CLIP_FRAMES].float(), data.flow_NHW2[CLIP_FRAMES:].float()])
     torch.testing.assert_close(clip.norm(dim=-1), both.norm(dim=-1).amax(0))
     assert not mark.any()
+
+
+def test_a_clip_may_begin_with_a_picture_that_stands_still_and_its_marks_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load(make_training(3))
+    monkeypatch.setattr(unusual_motion, "STILL", 0.0)
+    moving = marked(data, 3, 5)
+    monkeypatch.setattr(unusual_motion, "STILL", 1.0)
+    found = marked(data, 3, 5)
+    for still, whole in zip(found, moving, strict=True):
+        same = [torch.equal(still[frame], whole[frame]) for frame in range(CLIP_FRAMES)]
+        first = same.index(True)
+        assert 0 < first < CLIP_FRAMES
+        assert all(same[first:])  # the scored frame is never one of those that stand still
+        assert all(torch.equal(still[frame], whole[first]) for frame in range(first))
 
 
 def test_the_same_random_state_gives_the_same_clip_and_the_stored_flow_stays_as_it_was() -> None:
