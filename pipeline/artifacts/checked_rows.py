@@ -7,6 +7,7 @@ their checksums, and once more to copy them to where the disk may read from, too
 
 import mmap
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,19 @@ class RoomForRows:
 
 def _memory(size: int) -> NDArray[np.uint8]:
     """Return memory that begins at a page, of this many bytes or more."""
-    number = next((number for number, held in enumerate(_free) if len(held) >= size), None)
-    held = mmap.mmap(-1, max(size, 1)) if number is None else _free.pop(number)
+    held = _take(size) or mmap.mmap(-1, max(size, 1))
     memory_B = np.frombuffer(held, np.uint8)
     weakref.finalize(memory_B, _give_back, held).atexit = False
     return memory_B
+
+
+def _take(size: int) -> mmap.mmap | None:
+    for held in tuple(_free):
+        if len(held) >= size:
+            with suppress(ValueError):  # another thread took it
+                _free.remove(held)
+                return held
+    return None
 
 
 def _give_back(held: mmap.mmap) -> None:

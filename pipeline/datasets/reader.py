@@ -30,7 +30,6 @@ class Convert(Protocol):
         """
 
 
-
 class Room(Protocol):
     """Where pictures are put, one after another."""
 
