@@ -339,8 +339,9 @@ def blend(
 def soft_mask(mask_KHW: Tensor, grown: int) -> Tensor:
     """Return the mask grown by some pixels to every side, (K, H, W) float32 0..1, with an edge three pixels wide."""
     side = 2 * grown + 1
-    weight_KHW = F.max_pool2d(mask_KHW.float()[:, None], side, stride=1, padding=grown)
-    return F.avg_pool2d(weight_KHW, 3, stride=1, padding=1)[:, 0]
+    taller_K1HW = F.max_pool2d(mask_KHW.float()[:, None], (side, 1), stride=1, padding=(grown, 0))
+    weight_K1HW = F.max_pool2d(taller_K1HW, (1, side), stride=1, padding=(0, grown))
+    return F.avg_pool2d(weight_K1HW, 3, stride=1, padding=1)[:, 0]
 
 
 def _find(setting: str, registry: Mapping[str, type[PseudoAnomaly]], settings: TrainSettings) -> type[PseudoAnomaly]:

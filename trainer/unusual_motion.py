@@ -47,8 +47,8 @@ class UnusualMotion:
         if random.random() < TWO_MOMENTS:
             other = int(random.choice(data.start_C))
             other_THW2 = data.flow_NHW2[other : other + CLIP_FRAMES].float()
-            faster_THW = other_THW2.square().sum(-1) > clip_THW2.square().sum(-1)
-            clip_THW2[faster_THW] = other_THW2[faster_THW]
+            faster_THW = _square(other_THW2) > _square(clip_THW2)
+            clip_THW2 = torch.where(faster_THW[..., None], other_THW2, clip_THW2)
         mark_THW = torch.zeros(clip_THW2.shape[:3], dtype=torch.bool, device=clip_THW2.device)
         for _ in range(int(random.integers(1, MOST_BODIES + 1))):
             source = int(random.choice(data.start_C)) if random.random() < ELSEWHERE else start
@@ -60,6 +60,11 @@ class UnusualMotion:
             moving = int(random.integers(1, CLIP_FRAMES))
             clip_THW2[:moving], mark_THW[:moving] = clip_THW2[moving].clone(), mark_THW[moving].clone()
         return clip_THW2, mark_THW
+
+
+def _square(flow_THW2: Tensor) -> Tensor:
+    """Return the squared length of each vector; torch's own sum over two elements takes several times as long."""
+    return flow_THW2[..., 0].square() + flow_THW2[..., 1].square()
 
 
 def _put_in(
