@@ -14,6 +14,7 @@ from torch import nn
 
 from trainer.autoencoder import make_autoencoder
 from trainer.batches import StepBatches
+from trainer.calibration import Network
 from trainer.clips import load_training_data
 from trainer.course import Around
 from trainer.fit import fit_network
@@ -21,6 +22,7 @@ from trainer.processes import Processes, join_processes
 from trainer.together import make_signals
 
 CPU = torch.device("cpu")
+FITTED: tuple[Network, ...] = ("temporal", "motion")
 HERE = Path(__file__).parent
 
 
@@ -67,11 +69,11 @@ def make_normalisation() -> tuple[torch.Tensor, nn.Module]:
     return whole, network
 
 
-def fit(processes: Processes) -> dict[str, torch.Tensor]:
-    """Train the temporal autoencoder for a few steps."""
-    settings = small_settings(epochs=1.5, precision="fp32", p_t=0.9, temporal_pa="bodies")
+def fit(processes: Processes, name: Network) -> dict[str, torch.Tensor]:
+    """Train the temporal autoencoder or the motion network for a few steps."""
+    settings = small_settings(epochs=1.5, motion_epochs=1.5, precision="fp32", p_t=0.9, temporal_pa="bodies")
     data = load_training_data(make_training(1), settings, CPU, silent)
-    signal = make_signals(data, settings)["temporal"]
+    signal = make_signals(data, settings)[name]
     found = fit_network(
         signal, data, settings, device=CPU, report=silent, around=Around(processes=processes)
     )
@@ -95,7 +97,8 @@ def everything(processes: Processes) -> dict[str, torch.Tensor]:
     """Return what all parts leave, by names that say which part."""
     whole, network = make_normalisation()
     processes.share(network)
-    parts = {"norm": normalise(processes, whole, network), "first": gradients(processes), "fit": fit(processes)}
+    parts = {"norm": normalise(processes, whole, network), "first": gradients(processes)}
+    parts |= {name: fit(processes, name) for name in FITTED}
     return {f"{part}.{name}": tensor.contiguous() for part, found in parts.items() for name, tensor in found.items()}
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from process_pair import everything, make_normalisation, run_pair
+from process_pair import FITTED, everything, make_normalisation, run_pair
 from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.config import ConfigError
+from trainer.calibration import Network
 from trainer.devices import pick_devices
 from trainer.processes import Processes, SharedBatchNorm, join_processes
 
@@ -65,10 +66,11 @@ def test_gradients_of_the_first_step_are_those_of_one_process(
             assert (pair[0][f"first.{name}"] - expected).abs().max() < 1e-4 * expected.abs().max(), name
 
 
+@pytest.mark.parametrize("network", FITTED)
 def test_training_together_ends_where_training_alone_does(
-    pair: list[dict[str, Tensor]], alone: dict[str, Tensor]
+    pair: list[dict[str, Tensor]], alone: dict[str, Tensor], network: Network
 ) -> None:
-    first, second, whole = part(pair[0], "fit"), part(pair[1], "fit"), part(alone, "fit")
+    first, second, whole = part(pair[0], network), part(pair[1], network), part(alone, network)
     torch.testing.assert_close(first["losses"], whole["losses"], rtol=1e-4, atol=0)
     for name, expected in whole.items():
         assert torch.equal(first[name], second[name]), name  # not even rounding may part them
