@@ -121,8 +121,8 @@ class FlowsSettings(Section):
     """Dense optical flow between consecutive frames."""
 
     estimator: str = "farneback"
-    """farneback, dis or tvl1; a network, raft-small or raft-large, which sees colour and is best run on a GPU; or files:
-    flow that was made elsewhere."""
+    """farneback, dis, dis-fine or tvl1; a network, raft-small or raft-large, which sees colour and is best run on a GPU; or
+    files: flow that was made elsewhere."""
     folder: Path | None = None
     """Of files: holds SPLIT-VIDEO/NUMBER.flo or KITTI's .png, as `stpa flows --export` leaves them; docs/weights.md."""
     source: Literal["frames", "video"] = "frames"

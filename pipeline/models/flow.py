@@ -39,8 +39,18 @@ def farneback() -> FlowEstimator:
 
 
 def dis() -> FlowEstimator:
-    """Return dense inverse search (Kroeger et al., ECCV 2016), OpenCV's medium preset."""
+    """Return dense inverse search (Kroeger et al., ECCV 2016), OpenCV's medium preset: its finest scale is half the size."""
+    return _dis(finest_scale=1)
+
+
+def dis_fine() -> FlowEstimator:
+    """Return the same down to the full size, which takes twice as long: limbs and neighbours are told apart."""
+    return _dis(finest_scale=0)
+
+
+def _dis(finest_scale: int) -> FlowEstimator:
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    estimator.setFinestScale(finest_scale)
 
     def pair(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> Any:
         return estimator.calc(first_HW, second_HW, None)  # type: ignore[call-overload]
@@ -63,7 +73,7 @@ def tvl1() -> FlowEstimator:
     return _over_grey_pairs(pair)
 
 
-CLASSICAL: dict[str, Callable[[], FlowEstimator]] = {"farneback": farneback, "dis": dis, "tvl1": tvl1}
+CLASSICAL: dict[str, Callable[[], FlowEstimator]] = {"farneback": farneback, "dis": dis, "dis-fine": dis_fine, "tvl1": tvl1}
 """Estimators without weights."""
 NETWORKS = tuple(DEFAULT)
 """Estimators with weights."""

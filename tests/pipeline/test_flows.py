@@ -29,7 +29,7 @@ def test_a_translation_is_found_within_a_twentieth_of_a_pixel(name: str, dx: int
 
 
 @pytest.mark.parametrize("matrix_22", TURNS_AND_ZOOMS.values(), ids=TURNS_AND_ZOOMS)
-@pytest.mark.parametrize(("name", "bound"), [("farneback", 0.1), ("dis", 0.07), ("tvl1", 0.07)])
+@pytest.mark.parametrize(("name", "bound"), [("farneback", 0.1), ("dis", 0.07), ("dis-fine", 0.07), ("tvl1", 0.07)])
 def test_a_rotation_and_a_zoom_are_found_within_a_tenth_of_a_pixel(
     name: str, bound: float, matrix_22: NDArray[np.float64]
 ) -> None:
@@ -65,7 +65,7 @@ def test_vectors_are_rescaled_with_the_picture() -> None:
 
 def test_an_unknown_estimator_is_refused_with_the_known_ones() -> None:
     for refuse in (open_flow_estimator, check_flow_estimator):
-        with pytest.raises(ConfigError, match="farneback, dis, tvl1, raft-small, raft-large, files, found 'raft2'"):
+        with pytest.raises(ConfigError, match="dis, dis-fine, tvl1, raft-small, raft-large, files, found 'raft2'"):
             refuse(FlowsSettings(estimator="raft2"))
 
 
@@ -83,7 +83,7 @@ def test_tvl1_of_an_opencv_without_contributed_modules_names_the_package(monkeyp
         check_flow_estimator(FlowsSettings(estimator="tvl1"))
 
 
-@pytest.mark.parametrize("estimator", ["farneback", "dis"])
+@pytest.mark.parametrize("estimator", ["farneback", "dis", "dis-fine"])
 def test_flow_of_a_large_video_is_made_in_blocks_and_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, estimator: str
 ) -> None:
