@@ -22,6 +22,8 @@ BLOCK = 2**22  # written at once
 ALIGNED = 4096  # bytes; what every disk in use takes, in memory and in the file
 REFUSED = (errno.EINVAL, errno.EOPNOTSUPP)
 """Not on this file system, or not with this alignment."""
+PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+"""Memory that a process which is forked off does not share."""
 _OWN = threading.local()
 
 
@@ -78,7 +80,7 @@ def _blocks(parts: Sequence[bytes | memoryview]) -> Iterator[memoryview]:
 def _memory() -> memoryview:
     """Return a thread's own block, aligned to a page, which is kept: to get a new one costs as much as to fill it."""
     if not hasattr(_OWN, "memory"):
-        _OWN.memory = memoryview(mmap.mmap(-1, BLOCK))
+        _OWN.memory = memoryview(mmap.mmap(-1, BLOCK, flags=PRIVATE))
     found: memoryview = _OWN.memory
     return found
 

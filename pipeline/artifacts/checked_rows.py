@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts.checksums import CRC_BYTES, crc_bytes, extend_crc32c
+from pipeline.direct import PRIVATE
 
 KEPT = 2
-"""Pieces of memory that are kept for what comes next: to get new ones costs more than to fill them."""
+"""Pieces of memory that are kept for what comes next, the largest ones: to get new ones costs more than to fill them."""
 _free: list[mmap.mmap] = []
 
 
@@ -53,7 +54,7 @@ class RoomForRows:
 
 def _memory(size: int) -> NDArray[np.uint8]:
     """Return memory that begins at a page, of this many bytes or more."""
-    held = _take(size) or mmap.mmap(-1, max(size, 1))
+    held = _take(size) or mmap.mmap(-1, max(size, 1), flags=PRIVATE)
     memory_B = np.frombuffer(held, np.uint8)
     weakref.finalize(memory_B, _give_back, held).atexit = False
     return memory_B
@@ -69,5 +70,7 @@ def _take(size: int) -> mmap.mmap | None:
 
 
 def _give_back(held: mmap.mmap) -> None:
-    if len(_free) < KEPT:
-        _free.append(held)
+    _free.append(held)
+    if len(_free) > KEPT:
+        with suppress(ValueError):  # another thread took it
+            _free.remove(min(_free, key=len))

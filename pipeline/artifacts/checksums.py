@@ -52,7 +52,8 @@ class WholeCrc:
 class ChunkCrcs:
     """BLAKE2b of the CRC32C of each chunk of a file, of what is stored behind each, and of the length of all.
 
-    ``size`` is that of a chunk with the four bytes behind it; what is left at the end counts as a chunk that is cut off.
+    ``size`` is that of a chunk with the four bytes behind it; what is left at the end counts as a chunk that is cut off. In
+    a shard that is the index with its own CRC: it is the same for all of one layout, and only known to be whole.
     """
 
     def __init__(self, size: int) -> None:

@@ -100,7 +100,9 @@ class FrameReader(ABC):
         room.rows[0] = first
         room.done(0)
         for row in range(1, stop - start):
-            convert(self._next(stop), room.rows[row])
+            made = convert(self._next(stop), room.rows[row])
+            if not np.may_share_memory(made, room.rows[row]):  # OpenCV leaves alone what has another size
+                room.rows[row] = made
             room.done(row)
         return room.finished()
 

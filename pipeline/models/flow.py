@@ -44,7 +44,7 @@ def dis() -> FlowEstimator:
 
 
 def dis_fine() -> FlowEstimator:
-    """Return the same down to the full size, which takes twice as long: limbs and neighbours are told apart."""
+    """Return the same down to the full size, which takes longer: limbs and neighbours are told apart."""
     return _dis(finest_scale=0)
 
 

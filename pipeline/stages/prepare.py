@@ -35,9 +35,10 @@ def model_frame(
     if settings.colour == "rgb":
         return swap_to_rgb(small, out)
     grey_HW1: NDArray[np.uint8] = to_grey(swap_to_rgb(small)[None])[0][..., None]
-    if out is not None:
-        out[...] = grey_HW1
-    return grey_HW1
+    if out is None:
+        return grey_HW1
+    out[...] = grey_HW1
+    return out
 
 
 def open_flow(flows: FlowsSettings, frames: FramesSettings) -> FlowMaker:

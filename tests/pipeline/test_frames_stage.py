@@ -110,6 +110,9 @@ def test_a_frame_of_its_own_is_made_as_many_together_are(
     picture_HWC = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
     together = model_frames(picture_HWC[None, ..., ::-1].copy(), settings)[0]
     np.testing.assert_array_equal(model_frame(picture_HWC, settings=settings), together)
+    out = np.zeros_like(together)
+    assert np.shares_memory(model_frame(picture_HWC, out, settings=settings), out)
+    np.testing.assert_array_equal(out, together)
     grey_HW = picture_HWC[..., 0].copy()
     together = model_frames(np.repeat(grey_HW[None, ..., None], 3, axis=-1), settings)[0]
     np.testing.assert_array_equal(model_frame(grey_HW, settings=settings), together)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.artifacts.checksums import checksum_file
 from pipeline.artifacts.keys import digest_bytes
 from pipeline.artifacts.layout import Layout
 from pipeline.artifacts.receipts import make_receipt, receipt_name
@@ -163,6 +164,21 @@ def test_whole_shards_that_changed_places_are_found() -> None:
     assert len(verify(code=1)) == 2
     run("verify", *settings(), "--repair")
     assert (one.read_bytes(), other.read_bytes()) == before
+
+
+def test_a_receipt_with_a_checksum_of_the_whole_file_stays_valid() -> None:
+    frames = artifact("frames")
+    path = next(iter(sorted((frames.folder / "receipts").glob("*.json"))))
+    content = {name: value for name, value in json.loads(path.read_text()).items() if name != "seal"}
+    ((file, checksum),) = content["files"].items()
+    assert checksum.startswith("crc32c/")
+    whole = checksum_file(frames.folder / file, "crc32c:")
+    frames.write_receipt(path.name, content | {"files": {file: whole}})
+    assert verify() == []
+    data = bytearray((frames.folder / file).read_bytes())
+    data[5] ^= 1
+    (frames.folder / file).write_bytes(data)
+    assert len(verify(code=1)) == 1
 
 
 def write_falsely(values: np.ndarray, spec: ArraySpec | None = None) -> None:
