@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -108,7 +109,8 @@ class _Pool:
         """Start what processes there is work for and none yet."""
         for place in range(min(self._size, wanted)):
             if place not in self._workers and self._failed_starts.get(place, 0) < MOST_STARTS:
-                self._workers[place] = self._spawn(place)
+                with _interruptions_wait():
+                    self._workers[place] = self._spawn(place)
         if not self._workers:
             raise ExecutionError(
                 f"{self._job.stage}: processes die before they are ready, {MOST_STARTS} times in a row (killed, or out of "
@@ -174,10 +176,29 @@ def _gpus_for(job: Job) -> Sequence[str]:
     return visible_gpus() if operational_settings(stage).get("device") in ("auto", "cuda") else ()
 
 
+@contextmanager
+def _interruptions_wait() -> Iterator[None]:
+    """Hold Ctrl-C back. A process that is started now inherits that, until it can end without a traceback."""
+    resource_tracker.ensure_running()  # else it would be started with the process, and let them through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    held: list[int] = []  # another thread may be sent it, and has the first one, this one, raise
+    first = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if first else None
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+        if held:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _work(pipe: Connection, job: Job, environment: dict[str, str], threads: int) -> None:
     """Be a worker process."""
     os.environ.update(environment)
     signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # the parent tells the user; once is enough
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(threads)
     try:

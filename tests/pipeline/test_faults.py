@@ -189,7 +189,8 @@ def test_a_read_only_cache_is_named(tmp_path: Path) -> None:
 
 
 def stpa(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from stpa import main; main()"
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # else as the shell of these tests does
+    program = f"{heeds}; import sys; sys.path.insert(0, sys.argv.pop(1)); from stpa import main; main()"
     command = [sys.executable, "-c", program, str(ROOT), *arguments, "--config", "s.toml"]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
@@ -236,3 +237,25 @@ def test_a_full_disk_ends_a_command_with_code_1_and_a_reason(project: Path, smal
     assert "Traceback" not in err
     assert str(small_disk) in err
     assert "free" in err or "No space left" in err
+
+
+def children(process: int) -> list[str]:
+    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [Path(f"/proc/{child}/cmdline").read_text() for child in found]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc to see processes start")
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+def test_workers_that_are_interrupted_while_they_start_say_nothing(project: Path, tmp_path: Path, delay: float) -> None:
+    shutil.copytree(project / "data", tmp_path / "data")
+    shutil.copy(project / "s.toml", tmp_path)
+    with stpa(tmp_path, "frames", "--workers", "2") as process:
+        while process.poll() is None and not any("spawn_main" in command for command in children(process.pid)):
+            time.sleep(0.005)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+        _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Traceback" not in err
+    assert "Error" not in err
+    assert "interrupted" in err
