@@ -189,7 +189,7 @@ def test_a_read_only_cache_is_named(tmp_path: Path) -> None:
 
 
 def stpa(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # else as the shell of these tests does
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # whatever shell starts this
     program = f"{heeds}; import sys; sys.path.insert(0, sys.argv.pop(1)); from stpa import main; main()"
     command = [sys.executable, "-c", program, str(ROOT), *arguments, "--config", "s.toml"]
     pipe = subprocess.PIPE
