@@ -52,7 +52,8 @@ class StageInputs:
         for stage_class in stages:
             stage = stage_class(config)
             shard = Shard(record=record, index=0, start=0, stop=stage.length(record))
-            self._arrays |= stage.worker()(shard, self)
+            made = stage.worker()(shard, self)
+            self._arrays |= {name: np.array(values) for name, values in made.items()}  # as if read from the store
 
     def videos(self, split: Split | None = None) -> list[VideoRecord]:
         return [self._record]
