@@ -27,7 +27,7 @@ PACE = (0.9, 1.1)
 MOST_BODIES = 8
 ELSEWHERE = 0.7
 """Share of bodies that were cut out of another clip, and are put in where they were there."""
-STILL = 0.1  # share of those whose first 1 to 15 fields are all that of the one that follows them
+STILL = 0.1  # share of clips with bodies whose first 1 to 15 fields are all the one that follows them
 WIDER = (1.2, 2.2)  # half of the bodies that are to be marked: carts and bicycles are wider than who walks
 CHANGED = 0.02  # of the flow's scale; less than that nobody can see
 

@@ -28,10 +28,12 @@ class FramesStage(ShardStage):
     def worker(self) -> ShardWorker:
         """Decode, resize and, where asked for, turn to grey."""
         from pipeline.artifacts.checked_rows import RoomForRows
+        from pipeline.datasets.reader import PlainRoom
         from pipeline.stages.prepare import model_frame
         from pipeline.stages.source import SourceFrames
 
-        source = SourceFrames(ahead=True) if self.config.run.compress else SourceFrames(ahead=True, make_room=RoomForRows)
+        # what is packed is read once more in any case
+        source = SourceFrames(ahead=True, make_room=PlainRoom if self.config.run.compress else RoomForRows)
         convert = partial(model_frame, settings=self.config.frames)
 
         def make(shard: Shard, inputs: Inputs) -> dict[str, Array]:

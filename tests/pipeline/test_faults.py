@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -240,8 +241,11 @@ def test_a_full_disk_ends_a_command_with_code_1_and_a_reason(project: Path, smal
 
 
 def children(process: int) -> list[str]:
-    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [Path(f"/proc/{child}/cmdline").read_text() for child in found]
+    commands = []
+    with suppress(FileNotFoundError):  # one of them has just ended
+        for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+            commands.append(Path(f"/proc/{child}/cmdline").read_text())
+    return commands
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc to see processes start")
