@@ -301,10 +301,13 @@ class TrainSettings(Section):
     """lam ~ Beta(alpha, alpha)."""
     flow_scale: Annotated[float, Field(gt=0)] | None = None
     """Pixels per frame that map to 1; none = twice the 99.9th percentile of magnitude in the training flow."""
+    flow_sigma: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Gaussian over which flow is averaged before the temporal autoencoder sees it, as a share of the frame's height: where
+    flow is sharp, swinging legs are as fast as a bicycle, bodies are not. 0 = as published."""
     motion_epochs: Annotated[float, Field(ge=0)] = 0
     """Passes over all clips of the motion network, which marks unusual motion place by place; 0 = none, as published."""
     motion_reduce: Literal[1, 2, 4] = 1
-    """As reduce, for the motion network: it has to see legs."""
+    """As reduce, for the motion network: it has to see legs, so that flow_sigma is not for it."""
     discriminator_epochs: Annotated[int, Field(ge=0)] = 30
     """Passes over the features; 0 = no discriminator, so no semantic indicator."""
     objects: bool = True
@@ -348,6 +351,8 @@ class TrainSettings(Section):
             del settings["compile"]
         if not self.validation_share:
             del settings["validation_share"], settings["patience"]
+        if not self.flow_sigma:
+            del settings["flow_sigma"]
         if not self.motion_epochs:
             del settings["motion_epochs"], settings["motion_reduce"]
         return settings

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from pipeline.config import CLIP_FRAMES, TrainSettings
 from pipeline.contract import Array, DataError
 from trainer.autoencoder import Autoencoder, Trunk, to_device
-from trainer.calibration import Calibration, Network, Pooled, networks_of, pool
+from trainer.calibration import Calibration, Network, Pooled, networks_of, pool, settings_of
 from trainer.dense import Phases, dense_errors
 from trainer.devices import Precision, usable_precision
 from trainer.discriminator import Discriminator
@@ -44,7 +44,7 @@ from trainer.indicators import (
     window_ends,
     window_errors,
 )
-from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, reduce_pictures, to_channels
+from trainer.normalise import arriving_flow, normalise_flow, normalise_frames, reduce_pictures, smooth_flow, to_channels
 from trainer.objects import over_window
 from trainer.scenes import ObjectModel
 from trainer.segmenter import MotionSegmenter
@@ -211,9 +211,9 @@ class Bundle:
     ) -> dict[Tap, Pooled]:
         """Return the values and maps of one network at the frames that each tap scores."""
         network = self.networks[name]
-        settings = self.info.settings
-        reduce = settings.motion_reduce if name == "motion" else settings.reduce
-        sequence_THWC, normalise = self._frames(stored) if name == "spatial" else self._arriving(stored, reduce)
+        settings = settings_of(name, self.info.settings)
+        reduce = settings.reduce
+        sequence_THWC, normalise = self._frames(stored) if name == "spatial" else self._arriving(stored, settings)
         length = len(sequence_THWC)
         frames = {tap: scored_frames(tap, length, wanted) for tap in TAPS}
         if phases:
@@ -233,10 +233,10 @@ class Bundle:
         frames = to_channels(torch.as_tensor(frames_THWC).to(self.device), self.info.settings.colour)
         return reduce_pictures(frames, self.info.settings.reduce), normalise_frames
 
-    def _arriving(self, flow_T2HW: Array, reduce: int) -> tuple[Tensor, Normalise]:
-        """Return what networks of flow see, before it is normalised, and how that is done."""
-        flow = reduce_pictures(arriving_flow(flow_T2HW).to(self.device), reduce).contiguous()
-        return flow, partial(normalise_flow, flow_scale=self.info.flow_scale)
+    def _arriving(self, flow_T2HW: Array, settings: TrainSettings) -> tuple[Tensor, Normalise]:
+        """Return what a network of flow with these settings sees, before it is normalised, and how that is done."""
+        flow = reduce_pictures(arriving_flow(flow_T2HW).to(self.device), settings.reduce)
+        return smooth_flow(flow, settings.flow_sigma).contiguous(), partial(normalise_flow, flow_scale=self.info.flow_scale)
 
     def _check(self, frames_THWC: Array, flow_T2HW: Array, feature_TD: Array | None) -> None:
         size, frames = (self.info.height, self.info.width), len(frames_THWC)

@@ -15,7 +15,8 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from pipeline.config import TrainSettings
-from trainer.indicators import MAP_STRIDE, TAPS, Errors, RegionPooling, Tap, blur
+from trainer.indicators import MAP_STRIDE, TAPS, Errors, RegionPooling, Tap
+from trainer.normalise import blur
 
 Network = Literal["spatial", "temporal", "motion"]
 NETWORKS: tuple[Network, ...] = ("spatial", "temporal", "motion")
@@ -178,6 +179,14 @@ def auc(normal_N: NDArray[np.float64], abnormal_P: NDArray[np.float64]) -> float
 def networks_of(settings: TrainSettings) -> tuple[Network, ...]:
     """Return which networks a training with these settings has."""
     return tuple(name for name in NETWORKS if name != "motion" or settings.motion_epochs)
+
+
+def settings_of(name: Network, settings: TrainSettings) -> TrainSettings:
+    """Return the settings by which one network is trained."""
+    if name != "motion":
+        return settings
+    own = {"epochs": settings.motion_epochs, "reduce": settings.motion_reduce, "flow_sigma": 0.0}
+    return settings.model_copy(update=own)
 
 
 def learn_places(network: Network, map_Nhw: Tensor, settings: TrainSettings) -> RegionPooling:

@@ -1,18 +1,17 @@
 """From windows of 16 frames to what each frame's reconstruction says: errors per frame, per place and per region."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.config import CLIP_FRAMES
 from trainer.devices import Precision, autocast
+from trainer.normalise import blur
 from trainer.objects import FrameObjects
 from trainer.sequences import Pictures
 
@@ -85,18 +84,6 @@ class RegionPooling:
             return np.zeros(0)
         cells_NM = ratio_Nhw.flatten(1).double()
         return np.asarray(cells_NM.quantile(self.quantile, dim=1).numpy())
-
-
-def blur(map_Nhw: Tensor, sigma: float) -> Tensor:
-    """Smooth with a Gaussian of ``sigma`` cells; the border repeats, so that a region at the rim keeps its weight."""
-    if sigma <= 0:
-        return map_Nhw
-    radius = math.ceil(3 * sigma)
-    offset = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
-    kernel /= kernel.sum()
-    padded = F.pad(map_Nhw[:, None], (radius, radius, radius, radius), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
 
 
 class Judge(Protocol):

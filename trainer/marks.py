@@ -52,16 +52,20 @@ class MotionSignal(Signal):
 
     def batch(self, data: TrainingData, start_B: NDArray[np.int64], random: np.random.Generator) -> MarkedBatch:
         """Return the clips of one step and their marks."""
-        shown_BCTHW = self.target(start_B).clone()
-        height, width = (side // CELL for side in shown_BCTHW.shape[-2:])
-        marks_BThw = torch.zeros((len(start_B), CLIP_FRAMES, height, width), device=shown_BCTHW.device)
-        for row, start in enumerate(start_B):
+        clips, marks = [], []
+        for start in start_B:
             if random.random() < self.probability:
                 clip_THW2, mark_THW = self.pseudo_anomaly.marked(data, int(start), random)
-                shown_BCTHW[row] = self.normalise(clip_THW2.to(self.device)).permute(3, 0, 1, 2)
-                marks_BThw[row] = cells(mark_THW.to(self.device))
+                mark_Thw = cells(mark_THW.to(self.device))
+            else:
+                clip_THW2 = self.pseudo_anomaly.normal(data, int(start), random)
+                mark_Thw = torch.zeros((CLIP_FRAMES, *(side // CELL for side in data.size)), device=self.device)
+            clips.append(self.normalise(clip_THW2.to(self.device)))
+            marks.append(mark_Thw)
         return MarkedBatch(
-            shown_BCTHW=shown_BCTHW, target_BCTHW=marks_BThw[:, None], sign_B=torch.ones(len(start_B))
+            shown_BCTHW=torch.stack(clips).permute(0, 4, 1, 2, 3),  # in memory the channels stay last
+            target_BCTHW=torch.stack(marks)[:, None],
+            sign_B=torch.ones(len(start_B)),
         )
 
     def changed_frames(self, data: TrainingData, start: int, random: np.random.Generator) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """From stored pictures and flow to what the autoencoders see, the same way in training and in scoring."""
 
+import math
 from typing import Literal
 
 import torch
@@ -48,6 +49,30 @@ def reduce_pictures(sequence_NHWC: Tensor, factor: int) -> Tensor:
     if dtype == torch.bool:
         return reduced >= 0.5
     return (reduced.round() if dtype == torch.uint8 else reduced).to(dtype)
+
+
+def smooth_flow(flow_NHW2: Tensor, sigma: float) -> Tensor:
+    """Average flow over a Gaussian of ``sigma`` times the height of the picture: (N, H, W, 2) of the same dtype."""
+    if sigma <= 0:
+        return flow_NHW2
+    smooth = torch.empty_like(flow_NHW2)
+    for part, into in zip(torch.split(flow_NHW2, PIECE), torch.split(smooth, PIECE), strict=True):
+        planes = part.permute(0, 3, 1, 2).float()
+        blurred = blur(planes.flatten(0, 1), sigma * planes.shape[2]).view(planes.shape)
+        into.copy_(blurred.permute(0, 2, 3, 1))
+    return smooth
+
+
+def blur(map_Nhw: Tensor, sigma: float) -> Tensor:
+    """Smooth with a Gaussian of ``sigma`` cells; the border repeats, so that a region at the rim keeps its weight."""
+    if sigma <= 0:
+        return map_Nhw
+    radius = math.ceil(3 * sigma)
+    offset = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
+    kernel /= kernel.sum()
+    padded = F.pad(map_Nhw[:, None], (radius, radius, radius, radius), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
 
 
 def normalise_frames(frames_uint8: Tensor) -> Tensor:

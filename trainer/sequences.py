@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.config import TrainSettings
 from pipeline.contract import Inputs, VideoRecord
-from trainer.normalise import arriving_flow, reduce_pictures, to_channels
+from trainer.normalise import arriving_flow, reduce_pictures, smooth_flow, to_channels
 
 Kind = Literal["frames_NHWC", "image_NHWC", "flow_NHW2", "mask_NHW"]
 KINDS: tuple[Kind, ...] = ("frames_NHWC", "image_NHWC", "flow_NHW2", "mask_NHW")
@@ -49,10 +49,11 @@ def read_pictures(
     -------
     Tensor
         ``frames_NHWC`` and ``image_NHWC`` uint8, ``flow_NHW2`` float16 pixels per frame (see ``arriving_flow``),
-        ``mask_NHW`` bool; reduced by ``train.reduce``.
+        ``mask_NHW`` bool; reduced by ``train.reduce``, flow smoothed by ``train.flow_sigma``.
     """
     if kind == "flow_NHW2":
-        return reduce_pictures(_read_arriving(inputs, record, start, stop), settings.reduce)
+        flow_NHW2 = reduce_pictures(_read_arriving(inputs, record, start, stop), settings.reduce)
+        return smooth_flow(flow_NHW2, settings.flow_sigma)
     if kind == "mask_NHW":
         mask_NHW = torch.from_numpy(inputs.read("masks", "mask", record, start, stop))
         return reduce_pictures(mask_NHW[..., None], settings.reduce)[..., 0]

@@ -11,7 +11,7 @@ class TrainStage(ResumableStage):
     """Fits all networks, and calibrates them on normal training windows."""
 
     name = "train"
-    version = 6
+    version = 7
     upstream = ("frames", "flows", "masks", "inpaint", "features-normal", "features")
     splits: ClassVar[tuple[Split, ...]] = ("train",)
     costly = True

@@ -14,7 +14,7 @@ from pipeline.contract import Aside, Inputs, Report
 from trainer.autoencoder import to_device
 from trainer.batches import Signal
 from trainer.boards import Board
-from trainer.calibration import Network, networks_of
+from trainer.calibration import Network, networks_of, settings_of
 from trainer.checkpoints import Keeper
 from trainer.clips import TrainingData, choose_place, load_training_data
 from trainer.course import Around, Fit
@@ -72,13 +72,6 @@ def make_signals(
     return {"spatial": spatial, "temporal": temporal, "motion": motion}
 
 
-def settings_of(name: Network, settings: TrainSettings) -> TrainSettings:
-    """Return the settings by which one network is trained."""
-    if name != "motion":
-        return settings
-    return settings.model_copy(update={"epochs": settings.motion_epochs, "reduce": settings.motion_reduce})
-
-
 def fit_all(
     inputs: Inputs,
     settings: TrainSettings,
@@ -123,16 +116,17 @@ def load_for(
 
     Data of one size that lie in the same place, or nowhere, are shared. The scale of flow is the same for all networks.
     """
-    loaded: dict[tuple[torch.device | None, int], TrainingData] = {}
+    loaded: dict[tuple[torch.device | None, int, float], TrainingData] = {}
     found: dict[Network, tuple[TrainingData, torch.device]] = {}
     for name in networks_of(settings):
         device, own = devices[0 if name == "spatial" else -1], settings_of(name, settings)
         if found:
             own = own.model_copy(update={"flow_scale": found["spatial"][0].flow_scale})
         place = choose_place(inputs, own, device) if inputs.videos("train") else device
-        if (place, own.reduce) not in loaded:
-            loaded[place, own.reduce] = load_training_data(inputs, own, device, report)
-        found[name] = loaded[place, own.reduce], device
+        seen = place, own.reduce, own.flow_sigma
+        if seen not in loaded:
+            loaded[seen] = load_training_data(inputs, own, device, report)
+        found[name] = loaded[seen], device
     return found
 
 

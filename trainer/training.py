@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline.config import TrainSettings
 from pipeline.contract import Array, Aside, DataError, Inputs, Report
 from trainer.bundle import Bundle, BundleInfo
-from trainer.calibration import Logits, Network, calibrate
+from trainer.calibration import Logits, Network, calibrate, settings_of
 from trainer.course import Fit
 from trainer.devices import pick_devices, usable_precision
 from trainer.discriminator import DiscriminatorData, DiscriminatorFit, fit_discriminator
@@ -22,7 +22,7 @@ from trainer.sample import measure_sample, sampled_windows
 from trainer.scenes import learn_objects
 from trainer.seeds import Seed
 from trainer.threshold import normal_windows
-from trainer.together import Fitted, fit_all, make_signals, settings_of
+from trainer.together import Fitted, fit_all, make_signals
 
 __all__ = ["Networks", "fit_networks", "load_features", "make_bundle", "make_signals", "train"]
 

@@ -3,9 +3,9 @@
 Without the others it would learn how a body looks that was put in by us, and by heart which motion there is in the training
 video; either would tell it all that it is asked, and nothing about new video. So
 
-* half of these clips are two moments at once: of each place the faster motion of both. Nobody has seen that crowd before;
+* half of all clips are two moments at once: of each place the faster motion of both. Nobody has seen that crowd before;
 * of the bodies that are put in, some move as they did where they were cut out, and are not to be marked;
-* some clips begin with a picture that stands still, as the first windows of a video do
+* some clips, with bodies or without, begin with a picture that stands still, as the first windows of a video do
   (:func:`trainer.indicators.video_windows`): legs do not swing there, and nothing is stiff for that.
 """
 
@@ -19,15 +19,15 @@ from trainer.clips import TrainingData
 from trainer.pseudo_anomalies import GROWTH, Silhouette, bounding_box, choose_object, rotation, soft_mask
 
 UNUSUAL = 0.8
-"""Share of clips that have bodies put in; the others stay as they are."""
-TWO_MOMENTS = 0.5  # share of those that show two moments at once
+"""Share of clips that have bodies put in."""
+TWO_MOMENTS = 0.5  # share of clips that show two moments at once
 NORMAL_BODY = 0.35  # share of bodies that are put in and are not to be marked
 PACE = (0.9, 1.1)
 """How much slower or faster these may be than they were."""
 MOST_BODIES = 8
 ELSEWHERE = 0.7
 """Share of bodies that were cut out of another clip, and are put in where they were there."""
-STILL = 0.1  # share of clips with bodies whose first 1 to 15 fields are all the one that follows them
+STILL = 0.2  # share of clips whose first 1 to 15 fields are all the one that follows them
 WIDER = (1.2, 2.2)  # half of the bodies that are to be marked: carts and bicycles are wider than who walks
 CHANGED = 0.02  # of the flow's scale; less than that nobody can see
 
@@ -43,12 +43,7 @@ class UnusualMotion:
 
     def marked(self, data: TrainingData, start: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return the clip and where in it motion is unusual, (16, H, W) bool."""
-        clip_THW2 = data.flow_NHW2[start : start + CLIP_FRAMES].float()
-        if random.random() < TWO_MOMENTS:
-            other = int(random.choice(data.start_C))
-            other_THW2 = data.flow_NHW2[other : other + CLIP_FRAMES].float()
-            faster_THW = _square(other_THW2) > _square(clip_THW2)
-            clip_THW2 = torch.where(faster_THW[..., None], other_THW2, clip_THW2)
+        clip_THW2 = _crowd(data, start, random)
         mark_THW = torch.zeros(clip_THW2.shape[:3], dtype=torch.bool, device=clip_THW2.device)
         for _ in range(int(random.integers(1, MOST_BODIES + 1))):
             source = int(random.choice(data.start_C)) if random.random() < ELSEWHERE else start
@@ -56,10 +51,33 @@ class UnusualMotion:
             if found is not None:
                 own_THW2 = data.flow_NHW2[source : source + CLIP_FRAMES]
                 _put_in(clip_THW2, mark_THW, own_THW2, found, data.flow_scale, random)
-        if random.random() < STILL:
-            moving = int(random.integers(1, CLIP_FRAMES))
-            clip_THW2[:moving], mark_THW[:moving] = clip_THW2[moving].clone(), mark_THW[moving].clone()
+        _begin_still(random, clip_THW2, mark_THW)
         return clip_THW2, mark_THW
+
+    def normal(self, data: TrainingData, start: int, random: np.random.Generator) -> Tensor:
+        """Return a clip in which nothing is to be marked, (16, H, W, 2) float32 pixels per frame."""
+        clip_THW2 = _crowd(data, start, random)
+        _begin_still(random, clip_THW2)
+        return clip_THW2
+
+
+def _crowd(data: TrainingData, start: int, random: np.random.Generator) -> Tensor:
+    """Return the flow of a clip, or the faster flow of two, (16, H, W, 2) float32."""
+    clip_THW2 = data.flow_NHW2[start : start + CLIP_FRAMES].float()
+    if random.random() >= TWO_MOMENTS:
+        return clip_THW2
+    other = int(random.choice(data.start_C))
+    other_THW2 = data.flow_NHW2[other : other + CLIP_FRAMES].float()
+    faster_THW = _square(other_THW2) > _square(clip_THW2)
+    return torch.where(faster_THW[..., None], other_THW2, clip_THW2)
+
+
+def _begin_still(random: np.random.Generator, *sequences: Tensor) -> None:
+    """Let the first frames of some clips be all as the frame that follows them is, in place."""
+    if random.random() < STILL:
+        moving = int(random.integers(1, CLIP_FRAMES))
+        for rows_T in sequences:
+            rows_T[:moving] = rows_T[moving].clone()
 
 
 def _square(flow_THW2: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from trainer.indicators import (
     TAPS,
     RegionPooling,
     Tap,
-    blur,
     rows_of_tap,
     scored_frames,
     video_windows,
@@ -60,17 +59,6 @@ def test_a_map_cell_is_the_mean_of_its_pixels_over_all_channels() -> None:
     clip: Any = np.random.default_rng(0).random((1, 2, CLIP_FRAMES, 8, 12)).astype(np.float32)
     errors = window_errors(Silent(), [torch.from_numpy(clip)], "fp32")["centre"]
     np.testing.assert_allclose(errors.map_Nhw[0, 1, 2], (clip[0, :, TAPS["centre"], 4:8, 8:12] ** 2).mean(), rtol=1e-5)
-
-
-def test_blur_keeps_a_constant_also_at_the_rim_and_spreads_a_point_evenly() -> None:
-    torch.testing.assert_close(blur(torch.full((1, 6, 9), 0.7), 2.0), torch.full((1, 6, 9), 0.7))
-    point = torch.zeros(1, 21, 21)
-    point[0, 10, 10] = 1
-    spread = blur(point, 1.5)[0]
-    torch.testing.assert_close(spread, spread.flip(0))
-    torch.testing.assert_close(spread, spread.T)
-    assert spread.sum() == pytest.approx(1)
-    assert blur(point, 0.0) is point
 
 
 def test_pooling_takes_the_worst_place_relative_to_what_is_usual_there() -> None:

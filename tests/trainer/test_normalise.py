@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.normalise import FLOW_LIMIT, arriving_flow, normalise_flow, normalise_frames, reduce_pictures, to_channels
+from trainer.normalise import (
+    FLOW_LIMIT,
+    PIECE,
+    arriving_flow,
+    blur,
+    normalise_flow,
+    normalise_frames,
+    reduce_pictures,
+    smooth_flow,
+    to_channels,
+)
 
 
 def test_frames_are_mapped_as_the_published_autoencoders_do() -> None:
@@ -54,3 +64,25 @@ def test_reduced_pictures_are_means_over_squares_and_keep_their_type() -> None:
     mask = torch.zeros(1, 2, 4, 1, dtype=torch.bool)
     mask[0, :, 0], mask[0, 0, 2] = True, True  # half of the left square, a quarter of the right one
     assert reduce_pictures(mask, 2).flatten().tolist() == [True, False]
+
+
+def test_blur_keeps_a_constant_also_at_the_rim_and_spreads_a_point_evenly() -> None:
+    torch.testing.assert_close(blur(torch.full((1, 6, 9), 0.7), 2.0), torch.full((1, 6, 9), 0.7))
+    point = torch.zeros(1, 21, 21)
+    point[0, 10, 10] = 1
+    spread = blur(point, 1.5)[0]
+    torch.testing.assert_close(spread, spread.flip(0))
+    torch.testing.assert_close(spread, spread.T)
+    assert spread.sum() == pytest.approx(1)
+    assert blur(point, 0.0) is point
+
+
+def test_smooth_flow_is_opencvs_gaussian_of_a_share_of_the_height_and_keeps_its_type() -> None:
+    flow = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (PIECE + 3, 20, 30, 2)).astype(np.float16))
+    found = smooth_flow(flow, 0.1)
+    assert found.shape == flow.shape
+    assert found.dtype == torch.float16
+    for frame in (0, PIECE + 2):
+        expected = cv2.GaussianBlur(flow[frame].numpy().astype(np.float32), (13, 13), 2.0, borderType=cv2.BORDER_REPLICATE)
+        np.testing.assert_allclose(found[frame].numpy(), expected, atol=2e-3)
+    assert smooth_flow(flow, 0.0) is flow

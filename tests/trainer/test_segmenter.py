@@ -1,5 +1,6 @@
 """The motion network: marks of cells of frames, in the same form as errors of autoencoders; a whole training with it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from squares import HEIGHT, WIDTH, MadeInputs, make_street, make_training, silen
 from pipeline.config import TrainSettings
 from pipeline.contract import Aside, DataError
 from trainer.bundle import Bundle, BundleError, load_bundle, save_bundle
+from trainer.calibration import settings_of
 from trainer.indicators import TAPS
+from trainer.normalise import smooth_flow
 from trainer.segmenter import make_segmenter
-from trainer.together import settings_of
+from trainer.together import load_for
 from trainer.training import fit_networks, train
 
 CPU = torch.device("cpu")
@@ -120,9 +123,9 @@ class _Stop:
 
 
 def test_its_own_size_and_epochs_are_no_ones_else() -> None:
-    chosen = settings(reduce=2, motion_reduce=1, motion_epochs=2.0, epochs=5.0)
+    chosen = settings(reduce=2, motion_reduce=1, motion_epochs=2.0, epochs=5.0, flow_sigma=0.1)
     own = settings_of("motion", chosen)
-    assert (own.reduce, own.epochs) == (1, 2.0)
+    assert (own.reduce, own.epochs, own.flow_sigma) == (1, 2.0, 0.0)
     assert settings_of("temporal", chosen) is chosen
 
 
@@ -135,9 +138,34 @@ def test_it_may_see_more_than_the_autoencoders(monkeypatch: pytest.MonkeyPatch) 
     assert (bundle.info.height, bundle.info.width) == (HEIGHT, 64)
 
 
+def test_it_sees_legs_where_the_temporal_autoencoder_sees_bodies() -> None:
+    inputs, chosen = make_training(2), settings(flow_sigma=0.1)
+    loaded = load_for((CPU,), inputs, chosen, silent)
+    sharp, smooth = (loaded[name][0].flow_NHW2[:] for name in ("motion", "temporal"))
+    torch.testing.assert_close(smooth, smooth_flow(sharp, 0.1))
+    assert not torch.equal(smooth, sharp)
+    assert loaded["spatial"][0] is loaded["temporal"][0]
+    assert loaded["motion"][0].flow_scale == loaded["temporal"][0].flow_scale
+
+
+def test_scoring_smooths_flow_as_training_does() -> None:
+    chosen = settings(flow_sigma=0.1, motion_epochs=0.5, epochs=0.5)
+    bundle = train(make_training(2), chosen, silent)
+    unsmoothed = replace(bundle, info=replace(bundle.info, settings=chosen.model_copy(update={"flow_sigma": 0.0})))
+    street = make_street("test", frames=24, seed=5)
+    frames, flow = street.arrays["frames", "frames"], street.arrays["flows", "flow"]
+    smooth = smooth_flow(torch.from_numpy(flow).permute(0, 2, 3, 1), 0.1).permute(0, 3, 1, 2).numpy()
+    found, expected = bundle.measure(frames, flow).taps["last"], unsmoothed.measure(frames, smooth).taps["last"]
+    np.testing.assert_array_equal(found.values["temporal"], expected.values["temporal"])
+    plain = unsmoothed.measure(frames, flow).taps["last"]
+    np.testing.assert_array_equal(found.values["motion"], plain.values["motion"])
+    assert not np.array_equal(found.values["temporal"], plain.values["temporal"])
+
+
 def test_without_it_nothing_depends_on_it() -> None:
     plain = small_settings().determining()
-    assert not [name for name in plain if name.startswith("motion")]
+    assert not [name for name in plain if name.startswith("motion") or name == "flow_sigma"]
+    assert "flow_sigma" in small_settings(flow_sigma=0.1).determining()
     assert {"motion_epochs", "motion_reduce"} <= set(settings().determining())
 
 

@@ -37,7 +37,7 @@ def same(one: Batch, other: Batch) -> bool:
     return all(torch.equal(a, b) and a.dtype == b.dtype for a, b in pairs)
 
 
-@pytest.mark.parametrize("changes", [{}, {"colour": "rgb"}, {"reduce": 2}])
+@pytest.mark.parametrize("changes", [{}, {"colour": "rgb"}, {"reduce": 2}, {"flow_sigma": 0.1}])
 def test_everything_that_training_reads_is_the_same_in_memory_and_from_the_cache(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,9 @@ def test_a_batch_marks_cells_that_are_covered_enough() -> None:
     assert found.nonzero().tolist() == [[3, 1, 1]]
 
 
-def test_a_batch_without_unusual_motion_is_the_normal_clip_without_marks() -> None:
+def test_a_batch_without_unusual_motion_is_the_normal_clip_without_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unusual_motion, "STILL", 0.0)
+    monkeypatch.setattr(unusual_motion, "TWO_MOMENTS", 0.0)
     data = load(make_training(2))
     plain = signal(data)
     object.__setattr__(plain, "probability", 0.0)
@@ -136,6 +138,20 @@ def test_a_batch_without_unusual_motion_is_the_normal_clip_without_marks() -> No
     assert batch.target_BCTHW.shape == (2, 1, 16, data.size[0] // 4, data.size[1] // 4)
     assert not batch.target_BCTHW.any()
     assert type(batch.rows(slice(0, 1))) is type(batch)
+
+
+def test_normal_clips_are_two_moments_and_begin_still_as_those_with_bodies_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unusual_motion, "STILL", 1.0)
+    monkeypatch.setattr(unusual_motion, "TWO_MOMENTS", 1.0)
+    data = load(make_training(2))
+    seen = set()
+    for seed in range(8):
+        clip = UnusualMotion(small_settings()).normal(data, 7, np.random.default_rng(seed))
+        still = int((clip == clip[0]).flatten(1).all(1).sum())
+        assert still >= 2  # what stands still, and the frame that it repeats
+        assert (clip[still:].norm(dim=-1) >= data.flow_NHW2[7 + still : 7 + CLIP_FRAMES].float().norm(dim=-1)).all()
+        seen.add(still)
+    assert len(seen) > 3
 
 
 def test_frames_that_count_as_changed_are_those_with_marks() -> None:
