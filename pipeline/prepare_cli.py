@@ -85,8 +85,8 @@ def _settings(title: str, found: Found, more: Mapping[str, str | float | None]) 
     root = found.root.absolute()
     here = Path.cwd()
     shown = root.relative_to(here) if root.is_relative_to(here) else root
-    settings = {"name": title, "kind": found.kind, "part": found.part or None, "root": str(shown), **more}
-    return {name: value for name, value in settings.items() if value is not None}
+    where = {"name": title, "kind": found.kind, "part": found.part, "benchmark": found.benchmark, "root": str(shown)}
+    return {name: value for name, value in {**where, **more}.items() if value}
 
 
 def _write_all(

@@ -30,6 +30,8 @@ class Found:
     root: Path
     part: str = ""
     """Of UCSD."""
+    benchmark: str = ""
+    """Of the common layout, which does not say what it holds."""
 
 
 def gather(
@@ -145,33 +147,35 @@ def _holds(folder: Path, *titles: str) -> bool:
     return all((folder / title).is_dir() for title in titles)
 
 
-def _common(folder: Path) -> Found | None:
-    return Found(kind="frames", root=folder) if _holds(folder, "training/frames", "testing/frames") else None
+def _common(name: str, folder: Path) -> Found | None:
+    if not _holds(folder, "training/frames", "testing/frames"):
+        return None
+    return Found(kind="frames", root=folder, benchmark=name)
 
 
 def _ucsd(part: str, folder: Path) -> Found | None:
     other = {"ped1": "ped2", "ped2": "ped1"}[part]
     if _holds(folder, "Train", "Test"):
         return None if other in folder.name.lower() else Found(kind="ucsd", root=folder, part=part)
-    return None if other in folder.name.lower() else _common(folder)
+    return None if other in folder.name.lower() else _common(part, folder)
 
 
 def _avenue(folder: Path) -> Found | None:
     if _holds(folder, "training_videos", "testing_videos"):
         return Found(kind="avenue", root=folder)
-    return _common(folder)
+    return _common("avenue", folder)
 
 
 def _shanghaitech(folder: Path) -> Found | None:
     own = ("training/videos", "testing/test_frame_mask", "testing/test_pixel_mask")
     if _holds(folder, "testing/frames") and any(_holds(folder, title) for title in own):
         return Found(kind="shanghaitech", root=folder)
-    return _common(folder)
+    return _common("shanghaitech", folder)
 
 
 def _ubnormal(folder: Path) -> Found | None:
     scenes = any(re.fullmatch(r"Scene\d+", path.name, re.ASCII) for path in _few(subfolders(folder)))
-    return Found(kind="ubnormal", root=folder) if scenes else None
+    return Found(kind="ubnormal", root=folder) if scenes else _common("ubnormal", folder)
 
 
 _FINDERS: Mapping[str, Callable[[Path], Found | None]] = MappingProxyType(

@@ -290,6 +290,16 @@ def test_avenue_label_sets_are_told_apart_by_their_anomalous_frames(tmp_path: Pa
     assert "expected 3712 or 3867 anomalous frames as published, found 3000: labels of no known release" in problem
 
 
+def test_the_settings_say_which_benchmark_a_folder_of_another_name_holds(tmp_path: Path) -> None:
+    make_avenue_frames(tmp_path, 3712)
+    (tmp_path / "avenue").rename(tmp_path / "copy")
+    (tmp_path / "copy" / "frame_labels_avenue.npy").unlink()
+    assert report(tmp_path / "copy", "frames")["published"] is None
+    assert report(tmp_path / "copy", "frames", benchmark="avenue")["published"] == "CUHK Avenue"
+    code, output = check(tmp_path / "copy", "avenue", benchmark="avenue")
+    assert (code, 'expected dataset.kind = "frames" with it, found \'avenue\'' in output) == (2, True)
+
+
 def test_labels_of_another_length_are_said_once_for_all_videos(tmp_path: Path) -> None:
     root = layouts.make_frames_layout(tmp_path / "mine")
     for number, path in enumerate(sorted((root / "training" / "frames").iterdir())):

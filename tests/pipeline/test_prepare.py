@@ -138,6 +138,32 @@ def test_shanghaitech_is_told_from_the_common_layout(tmp_path: Path, monkeypatch
     assert load_config(tmp_path / "two.toml").dataset.kind == "frames"
 
 
+@pytest.mark.parametrize("name", ["ped2", "avenue", "shanghaitech", "ubnormal"])
+def test_the_common_layout_is_compared_with_what_was_asked_for_whatever_its_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Its three training videos are one more than what the others have."""
+    layouts.make_frames_layout(tmp_path / "dl" / "mirror")
+    np.save(tmp_path / "dl" / f"frame_labels_{name}.npy", np.arange(2 * FRAMES + 2) % 2)
+    told = prepare(tmp_path, monkeypatch, name, "dl", code=3).output
+    dataset = load_config(tmp_path / f"{name}.toml").dataset
+    assert (dataset.kind, dataset.benchmark) == ("frames", name)
+    assert f"{published.PUBLISHED[name].title.split()[0]}" in told
+    assert re.search(r"train: expected 2 videos as published, found 3", told), told
+    assert f"labels of test: frame_labels_{name}.npy" in told
+
+
+def test_a_dataset_that_is_called_like_another_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.make_frames_layout(tmp_path / "copy")
+    np.save(tmp_path / "copy" / "frame_labels_ped2.npy", np.arange(2 * FRAMES + 2) % 2)
+    told = prepare(tmp_path, monkeypatch, "avenue", "copy", code=3).output
+    assert "CUHK Avenue" in told
+    assert "frame_labels_ped2.npy: expected avenue (dataset.benchmark), found what is called ped2; get" in told
+    (tmp_path / "copy").rename(tmp_path / "ped2")
+    told = prepare(tmp_path, monkeypatch, "avenue", "ped2", "--config", "other.toml", code=3).output
+    assert "ped2: expected avenue (dataset.benchmark), found what is called ped2" in told
+
+
 def test_a_dataset_that_is_not_there_says_what_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layouts.make_folder(tmp_path / "mine")
     told = prepare(tmp_path, monkeypatch, "ped2", str(tmp_path / "mine"), code=3).output
