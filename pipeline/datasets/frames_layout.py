@@ -118,6 +118,11 @@ class FramesDataset(Dataset):
         check_length(len(frame_T), num_frames, video.id, path)
         return Labels(frame_T=frame_T, source=path.name)
 
+    def where_labels_belong(self) -> str:
+        """See :meth:`Dataset.where_labels_belong`."""
+        name = self.benchmark or self.base.name
+        return f"{self.base / f'frame_labels_{name}.npy'} (or {name}.mat)"
+
     def label_files(self, video: Video) -> Sequence[Path]:
         """See :meth:`Dataset.label_files`."""
         return () if video.split != "test" or self._label_file is None else (self._label_file,)

@@ -335,6 +335,38 @@ def test_small_parts_of_a_benchmark_lack_the_videos_that_were_published(tmp_path
     assert [line for line in found["problems"] if "videos as published, found 2" in line]
 
 
+def make_common(root: Path) -> Path:
+    return layouts.make_frames_layout(root / "avenue")
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "lost", "place"),
+    [
+        ("ucsd", layouts.make_ucsd, "UCSDped2/Test/*_gt", "UCSDped2/Test/UCSDped2.m (or masks in Test001_gt/ ...)"),
+        ("avenue", layouts.make_avenue, "ground_truth_demo", "ground_truth_demo/testing_label_mask/1_label.mat ... (ground"),
+        ("shanghaitech", layouts.make_shanghaitech, "*/testing/test_*_mask", "testing/test_frame_mask/*.npy"),
+        ("frames", make_common, "none", "avenue/frame_labels_avenue.npy (or avenue.mat)"),
+    ],
+)
+def test_a_benchmark_without_any_labels_is_told_which_belong_where(
+    tmp_path: Path, kind: str, make: Any, lost: str, place: str
+) -> None:
+    make(tmp_path)
+    for folder in tmp_path.glob(lost):
+        shutil.rmtree(folder)
+    (problem,) = (line for line in problems(tmp_path, kind) if "expected the labels of" in line)
+    assert problem.startswith(str(tmp_path))
+    assert place in problem
+    assert "found none; put them there (only metrics need them)" in problem
+
+
+def test_your_own_recordings_need_no_labels(folder: Path) -> None:
+    (folder / "labels.csv").unlink()
+    found = report(folder, "folder")
+    assert found["ok"]
+    assert "test: no labels were found; scores need none, metrics do" in found["warnings"]
+
+
 def test_labels_missing_for_two_videos_are_two_problems(tmp_path: Path) -> None:
     base = layouts.make_shanghaitech(tmp_path)
     for kind in ("frame", "pixel"):
