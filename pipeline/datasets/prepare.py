@@ -5,7 +5,6 @@ brought together with symbolic links. No pixel is copied.
 """
 
 import fnmatch
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -232,15 +231,3 @@ def _unlink(place: Path, top: Path) -> None:
 def cameras_of(root: Path) -> list[str]:
     """Return the cameras of a folder of recordings."""
     return FolderDataset(root).cameras()
-
-
-def settings_text(template: str, settings: Mapping[str, str | float]) -> str:
-    """Return a settings file with another section [dataset]; the rest, comments included, is as in the template.
-
-    Settings that are not named here are left out: they are those of another dataset.
-    """
-    section = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
-    match = re.search(r"^\[dataset\]\n(?:(?!\[).*\n?)*", template, re.MULTILINE)
-    if match is None:
-        return f"[dataset]\n{section}\n{template}"
-    return f"{template[: match.start()]}[dataset]\n{section}\n{template[match.end() :]}"

@@ -15,6 +15,7 @@ from pipeline.datasets.instructions import HOW_TO_GET
 from pipeline.datasets.prepare import NAMES
 from pipeline.datasets.published import Published, Totals
 from pipeline.prepare_cli import TEMPLATES
+from pipeline.settings_file import switched_off, with_dataset
 from stpa import main
 from tests.pipeline import layouts
 
@@ -181,10 +182,66 @@ def test_settings_that_were_changed_since_are_kept_and_others_never_written_over
     path.write_text(path.read_text().replace("epochs = 3", "epochs = 7"))
     assert "kept" in prepare(tmp_path, monkeypatch, "ped2", "UCSDped2").output
     assert load_config(path).train.epochs == 7
-    path.write_text('[dataset]\nname = "other"\n')
-    assert "found another" in prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=2).output
+    path.write_text('[dataset]\nname = "other"\ntracks = "theirs"\n\n# long\n[train]\nepochs = 9\n')
+    told = prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=2).output
+    assert "found another (name: other -> ped2); edit it, choose" in told
+    path.write_text('[dataset]\nname = "ped2"\nroot = "elsewhere"\n\n' + path.read_text().partition("\n\n")[2])
+    told = prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=2).output
+    assert "found another (kind: none -> ucsd; root: elsewhere -> UCSDped2; part: none -> ped2)" in told
     prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", "--force")
-    assert load_config(path).train.epochs == 3
+    section = '[dataset]\nname = "ped2"\nkind = "ucsd"\npart = "ped2"\nroot = "UCSDped2"\n'
+    assert path.read_text() == f"{section}\n# long\n[train]\nepochs = 9\n"
+    path.write_text('dataset = {name = "other"}\n')
+    told = prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", "--force", code=2).output
+    assert "ped2.toml: expected a section [dataset] with a setting a line" in told
+    path.write_text("[train]\nepochs = many\n")
+    assert "cannot be read as TOML" in prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", "--force", code=2).output
+
+
+def test_another_rate_than_in_the_settings_file_is_told_before_anything_is_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_recordings(tmp_path / "nas")
+    words = ("folder", str(source), "--called", "mine", "--test")
+    prepare(tmp_path, monkeypatch, *words, "*/tuesday", "--fps", "25")
+    links = sorted((tmp_path / "data").rglob("*"))
+    told = prepare(tmp_path, monkeypatch, *words, "gate/*", "--fps", "12.5", code=2).output
+    assert "mine.toml: expected no file here, or one of this dataset, found another (fps: 25.0 -> 12.5); edit it" in told
+    assert sorted((tmp_path / "data").rglob("*")) == links
+    path = tmp_path / "mine.toml"
+    path.write_text(path.read_text().replace("fps = 25.0", "fps = 12.5").replace('damaged = "use"', 'damaged = "refuse"'))
+    assert "kept" in prepare(tmp_path, monkeypatch, *words, "*/tuesday").output
+    assert "kept" in prepare(tmp_path, monkeypatch, *words, "*/tuesday", "--fps", "12.5").output
+    prepare(tmp_path, monkeypatch, *words, "*/tuesday", "--fps", "25", "--force")
+    found = load_config(path).dataset
+    assert (found.fps, found.damaged) == (25, "use")
+
+
+def test_several_cameras_that_share_a_model_are_not_told_apart_by_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_recordings(tmp_path / "nas")
+    words = ("folder", str(source), "--called", "mine", "--test", "*/tuesday")
+    told = prepare(tmp_path, monkeypatch, *words).output
+    assert "train.place and train.objects are false, since 2 cameras share this model" in told
+    assert "--each-camera makes a model per camera" in told
+    path = tmp_path / "mine.toml"
+    train = load_config(path).train
+    assert (train.place, train.objects, train.epochs) == (False, False, load_config(TEMPLATES / "cameras.toml").train.epochs)
+    path.write_text(path.read_text().replace("objects = false", "objects = true"))
+    assert "set train.place and train.objects to false" in prepare(tmp_path, monkeypatch, *words).output
+    assert load_config(path).train.objects
+    told = prepare(tmp_path, monkeypatch, *words, "--each-camera").output
+    assert "share this model" not in told
+    assert load_config(tmp_path / "mine-gate.toml").train.place
+
+
+def test_settings_are_switched_off_where_no_template_is_installed() -> None:
+    text = switched_off(with_dataset("", {"name": "mine"}), "train", ("place", "objects"))
+    assert text == '[dataset]\nname = "mine"\n\n[train]\nplace = false\nobjects = false\n'
+    assert switched_off("[train]\nplace = true # so\n\n[run]\n", "train", ("place", "objects")) == (
+        "[train]\nplace = false # so\nobjects = false\n\n[run]\n"
+    )
 
 
 def test_every_benchmark_has_a_settings_file_that_can_be_filled_in() -> None:
