@@ -5,6 +5,7 @@ brought together with symbolic links. No pixel is copied.
 """
 
 import fnmatch
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from types import MappingProxyType
 
 from pipeline.config import ConfigError
 from pipeline.contract import DataError, Report
-from pipeline.datasets.archives import SUFFIXES, Limits, is_archive, unpack
+from pipeline.datasets.archives import SUFFIXES, Limits, is_archive, no_archive, unpack
 from pipeline.datasets.folder import LEFT_OUT, FolderDataset, find_videos
 from pipeline.datasets.listing import entries, subfolders
 
@@ -77,19 +78,36 @@ def _bring_together(
     archives = [source for source in sources if is_archive(source)]
     if not archives and len(sources) == 1 and sources[0].is_dir():
         return sources[0]
-    for source in sources:
-        if source in archives:
-            unpack(source, target, limits, report)
-        elif source.is_dir() or source.suffix in (".npy", ".mat", ".m", ".txt", ".csv"):
+    for archive in archives:
+        unpack(archive, target, limits, report)
+    for source in (source for source in sources if source not in archives):
+        if source.is_dir():
+            _link_folder(target, source)
+        elif source.suffix in (".npy", ".mat", ".m", ".txt", ".csv"):
             link(target / source.name, source)
+        elif source.name.lower().endswith(SUFFIXES):
+            raise no_archive(source)
         else:
             known = " ".join(SUFFIXES)
             raise DataError(f"{source}: expected an archive ({known}), a folder or a file of labels, found none of these")
     return target
 
 
+def _link_folder(target: Path, source: Path) -> None:
+    """Link a folder into the target, under another name where an archive brought one of its name.
+
+    Lists of UBnormal's videos are linked for themselves: they are looked for in scripts/ beside the scenes.
+    """
+    place = target / source.absolute().name
+    if place.is_dir() and not place.is_symlink() and not place.samefile(source):
+        place = place.with_name(f"{place.name}-linked")
+    link(place, source)
+    if any(source.glob("scripts/*_video_names.txt")):
+        link(target / "scripts", source / "scripts")
+
+
 def link(place: Path, source: Path) -> None:
-    """Make ``place`` a symbolic link to a file or folder; one that is there already is left.
+    """Make ``place`` a symbolic link to a file or folder; what is that already is left.
 
     Raises
     ------
@@ -97,7 +115,7 @@ def link(place: Path, source: Path) -> None:
         Something else lies there.
     """
     source = source.absolute()
-    if place.is_symlink() and place.resolve() == source.resolve():
+    if place.resolve() == source.resolve():
         return
     if place.is_symlink() or place.exists():
         raise DataError(f"{place}: expected nothing here, or a link to {source}, found something else; move it away")
@@ -207,6 +225,8 @@ def _link_splits(root: Path, target: Path, test: str) -> None:
         known = ", ".join(video.id for video in recordings[:3]) or "none"
         what = "none" if not chosen else "all"
         raise ConfigError(f"--test {test!r}: expected some of {len(recordings)} recordings ({known} ...), it fits {what}")
+    for split in ("train", "test"):
+        _remove_dead_links(target / split)
     for video in recordings:
         source = video.files[0].parent if video.is_folder else video.files[0]
         split = "test" if video.id in chosen else "train"
@@ -219,8 +239,16 @@ def _link_splits(root: Path, target: Path, test: str) -> None:
             link(target / beside, root / beside)
 
 
+def _remove_dead_links(top: Path) -> None:
+    """Remove links to recordings that were removed or renamed since: each would count as a video that cannot be read."""
+    for folder, _, files in os.walk(top):
+        for name in files:
+            if not (place := Path(folder, name)).exists():
+                _unlink(place, top)
+
+
 def _unlink(place: Path, top: Path) -> None:
-    """Remove a link that an earlier call with another pattern made, and folders that are empty without it."""
+    """Remove a link that an earlier call made, and folders that are empty without it."""
     if not place.is_symlink():
         return
     place.unlink()

@@ -1,6 +1,7 @@
 """``stpa data prepare``: from archives and folders to a checked dataset and a settings file."""
 
 import re
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -127,6 +128,35 @@ def test_ubnormal_takes_its_lists_from_the_repository_of_its_authors(
     assert "expected this list of videos" in told
     assert "mend the problems above" in told
     prepare(tmp_path, monkeypatch, "ubnormal", str(archive), str(tmp_path / "scripts"))
+
+
+@pytest.mark.parametrize("clone", ["UBnormal", "UBnormal-main"])
+def test_ubnormal_finds_its_lists_in_a_clone_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clone: str
+) -> None:
+    layouts.make_ubnormal(tmp_path / "src" / "UBnormal")
+    (tmp_path / "git" / clone).mkdir(parents=True)
+    (tmp_path / "src" / "UBnormal" / "scripts").rename(tmp_path / "git" / clone / "scripts")
+    archive = pack(tmp_path / "UBnormal.zip", tmp_path / "src")
+    for _ in range(2):
+        prepare(tmp_path, monkeypatch, "ubnormal", str(tmp_path / "git" / clone), str(archive))
+    assert str(load_config(tmp_path / "ubnormal.toml").dataset.root) == "data/ubnormal/UBnormal"
+
+
+def test_what_was_unpacked_may_be_named_as_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.make_ubnormal(tmp_path / "data" / "ubnormal" / "UBnormal")
+    (tmp_path / "data" / "ubnormal" / "UBnormal" / "scripts").rename(tmp_path / "scripts")
+    prepare(tmp_path, monkeypatch, "ubnormal", "data/ubnormal/UBnormal", "scripts")
+
+
+@pytest.mark.parametrize(("name", "likely"), [("a.zip", "cut off"), ("a.tar.gz", "a web page")])
+def test_a_download_that_is_no_archive_is_to_be_downloaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, likely: str
+) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04 and so on" if name == "a.zip" else b"<html>")
+    told = prepare(tmp_path, monkeypatch, "ped2", name, code=3).output
+    assert f"{name}: expected a {name[1:]} archive as its name says" in told
+    assert f"(most likely {likely}); download it again" in told
 
 
 def test_shanghaitech_is_told_from_the_common_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,6 +337,25 @@ def test_another_choice_of_test_videos_moves_their_links(tmp_path: Path, monkeyp
     prepare(tmp_path, monkeypatch, "folder", str(source), "--called", "mine", "--test", "gate/*")
     links = {path.relative_to(tmp_path / "data" / "mine").parts[:2] for path in (tmp_path / "data").rglob("*.avi")}
     assert links == {("train", "back yard"), ("test", "gate")}
+
+
+def test_links_to_recordings_that_are_gone_or_renamed_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_recordings(tmp_path / "nas")
+    layouts.write_frames(source / "frames" / "sunday")
+    words = ("folder", str(source), "--called", "mine", "--test", "*/tuesday")
+    prepare(tmp_path, monkeypatch, *words)
+    (source / "gate" / "monday.avi").rename(source / "gate" / "first.avi")
+    (source / "back yard" / "tuesday.avi").unlink()
+    shutil.rmtree(source / "frames")
+    made = tmp_path / "data" / "mine"
+    (made / "train" / "own.txt").write_text("not a link")
+    prepare(tmp_path, monkeypatch, *words)
+    found = {str(path.relative_to(made)) for path in made.rglob("*") if not path.is_dir()}
+    linked = {"labels.csv", "train/gate/first.avi", "train/back yard/monday.avi", "test/gate/tuesday.avi"}
+    assert found == linked | {"train/own.txt"}
+    assert not (made / "test" / "back yard").exists()
 
 
 def test_each_camera_gets_settings_so_a_model_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
