@@ -161,7 +161,7 @@ def _check(file: Path, *, deep: bool) -> bool:
     from pipeline.datasets.check import check_dataset
     from pipeline.datasets.registry import open_dataset
 
-    with exit_codes(), Progress() as progress:
+    with exit_codes(f"{file} is there; stpa data check --config {file} checks it anew"), Progress() as progress:
         config = load_config(file)
         checked = check_dataset(
             open_dataset(config.dataset), label_set=config.dataset.labels, deep=deep, report=progress

@@ -54,7 +54,7 @@ def check_dataset(
     for split in SPLITS:
         mine = [look for look in looks if look.video.split == split]
         totals = published.splits.get(split) if published else None
-        if totals and totals.frames not in (None, sum(look.num_frames for look in mine)):
+        if totals and totals.videos == len(mine) and totals.frames not in (None, sum(look.num_frames for look in mine)):
             mine = _each(count_frames, mine, f"counting {split} frames", workers, report)
         if split == "test":
             mine, labels = _read_labels(dataset, mine, published, checked)
@@ -64,7 +64,8 @@ def check_dataset(
         checked.splits.append(table)
         _check_videos(mine, checked)
         _check_split(dataset, table, mine, published, checked)
-        compare_labels(table, label_set, checked)
+        files = [path for look in mine if look.video.id in labels for path in dataset.label_files(look.video)]
+        compare_labels(table, label_set, files, checked)
     _check_doubles(looks, checked, workers, report)
     checked.problems[:] = map(printable, dict.fromkeys(checked.problems))
     checked.warnings[:] = map(printable, dict.fromkeys(checked.warnings))

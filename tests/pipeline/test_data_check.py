@@ -87,6 +87,16 @@ def test_a_sound_dataset_is_sound_also_when_every_frame_is_decoded(folder: Path,
     assert problems(folder, "folder", *deep) == []
 
 
+def test_a_check_that_is_interrupted_does_not_claim_to_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.datasets.check.check_dataset", interrupt)
+    code, output = check(folder, "folder")
+    assert (code, "interrupted; nothing is kept of a check, and the same command begins anew" in output) == (1, True)
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 # ---- every kind of problem, named with its file
 
 
@@ -257,7 +267,7 @@ def test_ped2_with_labels_of_another_release_is_told_both_numbers(tmp_path: Path
     path = base / "Test" / "UCSDped2.m"
     path.write_text(path.read_text().replace("[61:180]", "[62:180]"))
     (problem,) = problems(tmp_path, "ucsd")
-    assert "UCSDped2.m: expected 1648 anomalous frames as published, found 1647: labels of no known release" in problem
+    assert f"{path}: expected 1648 anomalous frames as published, found 1647: labels of no known release" in problem
 
 
 def make_avenue_frames(root: Path, anomalous: int) -> Path:
@@ -277,11 +287,12 @@ def test_avenue_label_sets_are_told_apart_by_their_anomalous_frames(tmp_path: Pa
     make_avenue_frames(tmp_path, 3712)
     named = report(tmp_path, "frames")
     assert named["ok"]
-    assert any("label set 3712 of 3712 and 3867; name it beside results" in line for line in named["warnings"])
+    source = f"{tmp_path}/avenue/frame_labels_avenue.npy"
+    assert any(f"{source}: label set 3712 of 3712 and 3867; name it beside results" in line for line in named["warnings"])
     recalled = "expected 15328 frames as published (by papers, not counted by us), found 256"
     assert any(recalled in line for line in named["warnings"])
     (problem,) = problems(tmp_path, "frames", labels='"3867"')
-    assert "expected 3867 anomalous frames as published, found 3712: those of the set 3712; set dataset.labels" in problem
+    assert problem.startswith(f"{source}: expected 3867 anomalous frames as published, found 3712: those of the set 3712")
     assert report(tmp_path, "frames", labels='"3712"')["ok"]
     labels_N = np.zeros(15324)
     labels_N[:3000] = 1
@@ -365,6 +376,18 @@ def test_your_own_recordings_need_no_labels(folder: Path) -> None:
     found = report(folder, "folder")
     assert found["ok"]
     assert "test: no labels were found; scores need none, metrics do" in found["warnings"]
+
+
+def test_frames_are_not_counted_one_by_one_where_whole_videos_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts.make_avenue(tmp_path)
+    counted: list[str] = []
+    monkeypatch.setattr("pipeline.datasets.look.reader.count_frames", lambda video: counted.append(video.id) or FRAMES)
+    found = problems(tmp_path, "avenue")
+    assert counted == []
+    assert [line for line in found if "expected 21 videos as published, found 2" in line]
+    assert not [line for line in found if "frames as published" in line]
 
 
 def test_labels_missing_for_two_videos_are_two_problems(tmp_path: Path) -> None:

@@ -169,6 +169,16 @@ def test_shanghaitech_is_told_from_the_common_layout(tmp_path: Path, monkeypatch
     assert load_config(tmp_path / "two.toml").dataset.kind == "frames"
 
 
+def test_what_is_interrupted_in_its_check_can_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    layouts.make_ucsd(tmp_path)
+    monkeypatch.setattr("pipeline.datasets.check.check_dataset", interrupt)
+    told = prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=1).output
+    assert "interrupted; ped2.toml is there; stpa data check --config ped2.toml checks it" in told
+
+
 @pytest.mark.parametrize("name", ["ped2", "avenue", "shanghaitech", "ubnormal"])
 def test_the_common_layout_is_compared_with_what_was_asked_for_whatever_its_folder_is_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
