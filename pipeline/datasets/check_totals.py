@@ -9,6 +9,8 @@ from pipeline.datasets.check_result import Checked, SplitTable
 from pipeline.datasets.headers import shown
 from pipeline.datasets.published import Published, Totals
 
+MOST_NAMED = 10  # videos in one line
+
 
 def compare_size(
     table: SplitTable, totals: Totals, published: Published, videos: Sequence[Video], checked: Checked
@@ -16,7 +18,8 @@ def compare_size(
     """Note where the numbers of videos and frames, or their size, are not those published."""
     if table.videos != totals.videos:
         missing = missing_names([video.id for video in videos], totals.videos)
-        about = f"; missing: {', '.join(missing)}" if missing else ""
+        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+        about = f"; missing: {', '.join(missing[:MOST_NAMED])}{more}" if missing else ""
         hint = f" ({published.hint})" if published.hint and missing else ""
         checked.problems.append(
             f"{published.title}, {table.split}: expected {totals.videos} videos as published, found {table.videos}{about}"
