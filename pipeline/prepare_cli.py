@@ -115,14 +115,13 @@ def _for_each_camera(
 ) -> dict[Path, dict[str, str | float]]:
     if not cameras:
         raise ConfigError(f"--each-camera: expected a folder per camera in {found.root}/train, found recordings only")
-    return {
-        path.with_name(f"{path.stem}-{_title(camera)}.toml"): {
-            **settings,
-            "name": f"{settings['name']}-{_title(camera)}",
-            "camera": camera,
-        }
-        for camera in cameras
-    }
+    files: dict[Path, dict[str, str | float]] = {}
+    for camera in cameras:
+        file = path.with_name(f"{path.stem}-{_title(camera)}.toml")
+        if file in files:
+            raise ConfigError(f"--each-camera: expected {file} for one camera, found {camera!r} as well; rename its folder")
+        files[file] = {**settings, "name": f"{settings['name']}-{_title(camera)}", "camera": camera}
+    return files
 
 
 def _template(name: str) -> str:

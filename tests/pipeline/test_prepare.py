@@ -376,6 +376,9 @@ def test_each_camera_gets_settings_so_a_model_of_its_own(tmp_path: Path, monkeyp
     for file, camera in (("mine-gate.toml", "gate"), ("mine-back-yard.toml", "back yard")):
         config = load_config(tmp_path / file).dataset
         assert (config.name, config.camera) == (file.removesuffix(".toml"), camera)
+    layouts.write_video(source / "back-yard" / "monday.avi", 40, "MJPG", (36, 48))
+    told = prepare(tmp_path, monkeypatch, *words, code=2).output
+    assert "expected mine-back-yard.toml for one camera, found" in told
 
 
 @pytest.mark.parametrize(
