@@ -76,6 +76,9 @@ class DatasetSettings(Section):
     """Folder of the dataset, relative to the working directory; or a URL such as s3://bucket/videos (docs/datasets.md)."""
     part: Literal["ped1", "ped2"] = "ped2"
     """Which half of the UCSD dataset; read by the ucsd layout only."""
+    benchmark: Literal["ped1", "ped2", "avenue", "shanghaitech", "ubnormal"] | None = None
+    """Which published dataset a frames layout holds: `stpa data check` compares with its totals, and labels are looked for
+    under its name. None: what the folder or the file of labels is called, if that is one of them."""
     labels: Annotated[Literal["3712", "3867"] | None, BeforeValidator(lambda name: str(name) if name else None)] = None
     """Label set of Avenue, by its anomalous frames: 3712 = the published pixel masks, 3867 = frame_labels_avenue.npy, as
     used by STEAL, LNTRA, MNAD and the paper. None: the masks (avenue layout), or what is there (frames layout)."""

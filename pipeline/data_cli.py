@@ -34,7 +34,7 @@ def check(
     from pipeline.datasets.registry import open_dataset
     from pipeline.disk_needed import disk_needed, print_disk
 
-    with exit_codes(), Progress() as progress:
+    with exit_codes("nothing is kept of a check, and the same command begins anew"), Progress() as progress:
         config = load_config(config_file, overrides)
         settings = config.dataset
         dataset = open_dataset(settings)

@@ -14,6 +14,7 @@ FAILURE, USAGE, BAD_DATA, UPSTREAM, PARTLY = 1, 2, 3, 4, 5  # exit codes; 0 = do
 MOST_LINES = 20
 VIDEOS = "`stpa data check` names all of them"
 SHARDS = "running the command again tries them again"
+GOES_ON = "what was finished is kept, and the same command goes on from there"
 
 
 def shortened(lines: Sequence[str], rest: str = VIDEOS) -> list[str]:
@@ -30,8 +31,11 @@ def fail(code: int, message: str) -> NoReturn:
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn what is expected to go wrong into a message and the exit code of design section 12."""
+def exit_codes(then: str = GOES_ON) -> Iterator[None]:
+    """Turn what is expected to go wrong into a message and the exit code of design section 12.
+
+    ``then`` is what to say where the work was stopped by the user or the machine, not by what is wrong.
+    """
     from pipeline.artifacts.store import MissingShardError
     from pipeline.execution.errors import ExecutionError
 
@@ -46,6 +50,6 @@ def exit_codes() -> Iterator[None]:
     except FileNotFoundError as error:
         fail(FAILURE, str(error))  # something must be brought before anything can go on
     except (OSError, ArithmeticError, ExecutionError) as error:
-        fail(FAILURE, f"{error}\nwhat was finished is kept; the same command goes on from there")
+        fail(FAILURE, f"{error}\n{then}")
     except KeyboardInterrupt:
-        fail(FAILURE, "interrupted; what was finished is kept, and the same command goes on from there")
+        fail(FAILURE, f"interrupted; {then}")

@@ -10,13 +10,16 @@ from pipeline.cli import BAD_DATA, exit_codes
 from pipeline.config import ConfigError, load_config
 from pipeline.datasets.archives import Limits
 from pipeline.datasets.instructions import instructions
-from pipeline.datasets.prepare import NAMES, Found, cameras_of, gather, settings_text
+from pipeline.datasets.prepare import NAMES, Found, cameras_of, gather
 from pipeline.disk_needed import disk_needed, print_disk
-from pipeline.files import write_atomically
 from pipeline.progress import Progress
+from pipeline.settings_file import Values, check_same, switched_off, with_dataset, write_settings
 
 TEMPLATES = Path(__file__).parents[1] / "configs"
 _TEMPLATE = {"folder": "cameras"}
+_UNASKED: Mapping[str, dict[str, str | float]] = {"folder": {"damaged": "use"}, "avenue": {"labels": "3712"}}
+"""Settings of a kind that are written where the user names no others, and are kept as the user changed them."""
+_OF_ONE_CAMERA = ("place", "objects")
 _NEXT = "flows inpaint features train eval"
 
 
@@ -25,7 +28,7 @@ _NEXT = "flows inpaint features train eval"
 @click.argument("sources", nargs=-1, type=click.Path(path_type=Path), metavar="[SOURCE]...")
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Where to unpack and link; data/NAME if not given.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings file to write; NAME.toml.")
-@click.option("--force", is_flag=True, help="Write over a settings file of another dataset.")
+@click.option("--force", is_flag=True, help="In a settings file of another dataset, replace [dataset].")
 @click.option("--labels", type=click.Choice(["3712", "3867"]), help="Label set of Avenue.")
 @click.option("--called", metavar="NAME", help="Own recordings: what to call them (dataset.name); the folder's name.")
 @click.option("--test", "pattern", default="", metavar="GLOB", help="Own recordings: which are test videos, as a pattern.")
@@ -56,22 +59,31 @@ def prepare(
         click.echo(instructions(name))
         return
     with exit_codes():
-        own = {"fps": fps, "damaged": "use"} if name == "folder" else {}
         given = {option for option, value in (("--test", pattern), ("--fps", fps), ("--each-camera", each_camera)) if value}
         if name != "folder" and given:
             raise ConfigError(f"{', '.join(sorted(given))}: expected with own recordings only (folder), found with {name}")
         if labels and name != "avenue":
             raise ConfigError(f"--labels: expected with avenue only, found with {name}")
         title = _title(called or (sources[0].resolve().name if name == "folder" else name))
+        path = config_file or Path(f"{title}.toml")
+        asked = _given({"fps": fps, "labels": labels})
+        if not (force or each_camera):
+            check_same(path, {"name": title, **asked})  # before anything is unpacked
         place = target or Path("data") / (title if name == "folder" else {"ped1": "ucsd", "ped2": "ucsd"}.get(name, name))
         with Progress() as progress:
             found = gather(
                 name, sources, place, Limits(max_bytes=int(max_gigabytes * 1e9)), test=pattern, report=progress
             )
-        settings = _settings(title, found, own | {"labels": labels or ("3712" if found.kind == "avenue" else None)})
-        files = _write_all(name, title, found, settings, config_file, each_camera=each_camera, force=force)
+        wanted = _settings(title, found) | asked
+        cameras = cameras_of(found.root) if name == "folder" else []
+        files = _for_each_camera(path, found, wanted, cameras) if each_camera else {path: wanted}
+        if not force:
+            for file, settings in files.items():
+                check_same(file, settings)
+        for file, settings in files.items():
+            _write(file, _template(name), settings, [] if each_camera else cameras, force=force)
     bad = [file for file in files if not _check(file, deep=deep)]
-    _say_next(files, bad)
+    _say_next(list(files), bad)
     if bad:
         raise click.exceptions.Exit(BAD_DATA)
 
@@ -81,67 +93,66 @@ def _title(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "recordings"
 
 
-def _settings(title: str, found: Found, more: Mapping[str, str | float | None]) -> dict[str, str | float]:
+def _settings(title: str, found: Found) -> dict[str, str | float]:
+    """Return what tells this dataset from another."""
     root = found.root.absolute()
     here = Path.cwd()
-    shown = root.relative_to(here) if root.is_relative_to(here) else root
-    settings = {"name": title, "kind": found.kind, "part": found.part or None, "root": str(shown), **more}
-    return {name: value for name, value in settings.items() if value is not None}
+    shown = str(root.relative_to(here) if root.is_relative_to(here) else root)
+    try:
+        shown.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{shown!r}: expected a path in UTF-8, as TOML needs it; rename the folder") from None
+    named = {"name": title, "kind": found.kind, "part": found.part, "benchmark": found.benchmark, "root": shown}
+    return _given(named)
 
 
-def _write_all(
-    name: str,
-    title: str,
-    found: Found,
-    settings: Mapping[str, str | float],
-    config_file: Path | None,
-    *,
-    each_camera: bool,
-    force: bool,
-) -> list[Path]:
-    path = config_file or Path(f"{title}.toml")
-    source = TEMPLATES / f"{_TEMPLATE.get(name, name)}.toml"
-    template = source.read_text(encoding="utf-8") if source.is_file() else ""  # a wheel holds none: the defaults will do
-    if not each_camera:
-        return [_write(path, template, settings, force=force)]
-    cameras = cameras_of(found.root)
+def _given(settings: Mapping[str, str | float | None]) -> dict[str, str | float]:
+    return {name: value for name, value in settings.items() if value}
+
+
+def _for_each_camera(
+    path: Path, found: Found, settings: Values, cameras: Sequence[str]
+) -> dict[Path, dict[str, str | float]]:
     if not cameras:
         raise ConfigError(f"--each-camera: expected a folder per camera in {found.root}/train, found recordings only")
-    return [
-        _write(
-            path.with_name(f"{path.stem}-{_title(camera)}.toml"),
-            template,
-            {**settings, "name": f"{title}-{_title(camera)}", "camera": camera},
-            force=force,
-        )
-        for camera in cameras
-    ]
+    files: dict[Path, dict[str, str | float]] = {}
+    for camera in cameras:
+        file = path.with_name(f"{path.stem}-{_title(camera)}.toml")
+        if file in files:
+            raise ConfigError(f"--each-camera: expected {file} for one camera, found {camera!r} as well; rename its folder")
+        files[file] = {**settings, "name": f"{settings['name']}-{_title(camera)}", "camera": camera}
+    return files
 
 
-def _write(path: Path, template: str, settings: Mapping[str, str | float], *, force: bool) -> Path:
-    """Write a settings file; one that has the same section [dataset] is kept, with whatever else was changed in it."""
-    text = settings_text(template, settings)
-    if path.exists() and not force:
-        kept = load_config(path).dataset
-        if kept.model_dump(exclude_unset=True) == _parsed(text):
-            click.echo(f"{path}: kept, it is of this dataset already", err=True)
-            return path
-        raise ConfigError(f"{path}: expected no file here, or one of this dataset, found another; give --config or --force")
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{settings['root']!r}: expected a path in UTF-8, as TOML needs it; rename the folder") from None
-    write_atomically(path, data)
-    click.echo(f"{path}: written", err=True)
-    return path
+def _template(name: str) -> str:
+    source = TEMPLATES / f"{_TEMPLATE.get(name, name)}.toml"
+    return source.read_text(encoding="utf-8") if source.is_file() else ""  # a wheel holds none: the defaults will do
 
 
-def _parsed(text: str) -> dict[str, object]:
-    import tomllib
+def _write(path: Path, template: str, settings: Values, sharing: Sequence[str], *, force: bool) -> None:
+    """Write a settings file; one that is there is kept, or, by force, given another section [dataset]."""
+    new = not path.exists()
+    if new or force:
+        text = template
+        if not new:
+            load_config(path)  # what is no settings file is left alone
+            text = path.read_text(encoding="utf-8")
+        more = {name: value for name, value in _UNASKED.get(str(settings["kind"]), {}).items() if name not in settings}
+        text = with_dataset(text, {**settings, **more})
+        write_settings(path, switched_off(text, "train", _OF_ONE_CAMERA) if new and len(sharing) > 1 else text)
+    click.echo(f"{path}: {'written' if new or force else 'kept, it is of this dataset already'}", err=True)
+    if len(sharing) > 1:
+        _say_shared(path, len(sharing))
 
-    from pipeline.config import parse_config
 
-    return parse_config(tomllib.loads(text)).dataset.model_dump(exclude_unset=True)
+def _say_shared(path: Path, cameras: int) -> None:
+    train = load_config(path).train
+    why = f"since {cameras} cameras share this model, and what is normal at a place differs between them"
+    settings = " and ".join(f"train.{name}" for name in _OF_ONE_CAMERA)
+    if train.place or train.objects:
+        click.echo(f"{path}: set {settings} to false, {why}; or give --each-camera: a model per camera", err=True)
+    else:
+        click.echo(f"{path}: {settings} are false, {why}; --each-camera makes a model per camera", err=True)
 
 
 def _check(file: Path, *, deep: bool) -> bool:
@@ -149,7 +160,7 @@ def _check(file: Path, *, deep: bool) -> bool:
     from pipeline.datasets.check import check_dataset
     from pipeline.datasets.registry import open_dataset
 
-    with exit_codes(), Progress() as progress:
+    with exit_codes(f"{file} is there; stpa data check --config {file} checks it anew"), Progress() as progress:
         config = load_config(file)
         checked = check_dataset(
             open_dataset(config.dataset), label_set=config.dataset.labels, deep=deep, report=progress

@@ -3,12 +3,14 @@
 1. Every entry's name is checked: it stays below the target, and is a file or a folder. Links and devices are refused.
 2. Files are written below a side folder beside the target, each under a side name until it is whole.
 3. Bytes are counted as they are written, whatever the archive claims, against limits and the free disk.
-4. Once everything is there it is moved to its place, and a note says which archive it was.
+4. Once everything is there it is moved to its place, and a note says which archive it was, and what it held.
 
-What was stopped goes on at step 2 with the first file that is missing; what was finished is not done again. Archives inside
-an archive are unpacked where they lie, once, under the same limits.
+What was stopped goes on at step 2 with the first file that is missing; of what is refused the side folder is removed; what
+was finished is done again only where it was removed since. Archives inside an archive are unpacked where they lie, once,
+under the same limits.
 """
 
+import json
 import os
 import shutil
 import stat
@@ -102,29 +104,64 @@ def is_archive(path: Path) -> bool:
     return zipfile.is_zipfile(path) or (path.name.lower().endswith(SUFFIXES) and tarfile.is_tarfile(path))
 
 
+def no_archive(path: Path) -> DataError:
+    """Return what to say of a file that is an archive by its name only."""
+    suffix = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+    with path.open("rb") as file:
+        head = file.read(12)
+    likely = "a web page" if head.lstrip()[:1] == b"<" else "cut off"
+    return DataError(
+        f"{path}: expected a {suffix} archive as its name says, found {path.stat().st_size:,} bytes that begin with "
+        f"{head!r} (most likely {likely}); download it again"
+    )
+
+
 def unpack(archive: Path, target: Path, limits: Limits, report: Report | None = None) -> bool:
-    """Unpack an archive, and those in it, into a folder; False if that was done before.
+    """Unpack an archive, and those in it, into a folder; False if that was done before, and all of it still lies there.
 
     Raises
     ------
     DataError
-        It is damaged, encrypted, larger than allowed, or an entry would lie outside the folder; nothing was put in place.
+        It is damaged, encrypted, larger than allowed, or an entry would lie outside the folder; nothing is left of it.
     OSError
         The disk is full or cannot be written to; the same call goes on from there.
     """
     name = _identity(archive)
-    if (target / f"{_NOTE}-{name}.json").exists():
+    note = target / f"{_NOTE}-{name}.json"
+    if _still_there(note):
         return False
     side = target / f"{PARTIAL}{name}"
     side.mkdir(parents=True, exist_ok=True)
-    _extract(archive, side, limits, report)
-    for _ in range(_NESTED):
-        if not _unpack_nested(side, limits, report):
-            break
+    try:
+        _extract(archive, side, limits, report)
+        for _ in range(_NESTED):
+            if not _unpack_nested(side, limits, report):
+                break
+    except DataError:  # going on would fail in the same place
+        shutil.rmtree(side)
+        raise
+    found = {"archive": str(archive), "files": limits.files, "bytes": limits.written, "holds": _holds(side)}
     _merge(side, target, archive)
     shutil.rmtree(side)
-    write_json(target / f"{_NOTE}-{name}.json", {"archive": str(archive), "files": limits.files, "bytes": limits.written})
+    write_json(note, found)
     return True
+
+
+def _holds(side: Path) -> list[str]:
+    """Return the outermost folders of an archive, below one that holds everything; its files where it has no folders."""
+    folder = side
+    while len(found := sorted(folder.iterdir())) == 1 and found[0].is_dir():
+        folder = found[0]
+    folders = [path for path in found if path.is_dir()]
+    return [str(path.relative_to(side)) for path in folders or found]
+
+
+def _still_there(note: Path) -> bool:
+    """Say whether an archive was unpacked, and its folders are there still: single files may be gone on purpose."""
+    if not note.exists():
+        return False
+    held = json.loads(note.read_text(encoding="utf-8")).get("holds", [])  # of earlier versions it is not known
+    return all((note.parent / name).exists() for name in held)
 
 
 def _identity(archive: Path) -> str:

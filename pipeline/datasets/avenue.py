@@ -82,6 +82,11 @@ class AvenueDataset(Dataset):
             )
         return None
 
+    def where_labels_belong(self) -> str:
+        """See :meth:`Dataset.where_labels_belong`."""
+        place = self.base if self.base == self.root else self.base.parent
+        return f"{place / 'ground_truth_demo' / 'testing_label_mask' / '1_label.mat'} ... (ground_truth_demo.zip)"
+
     def label_files(self, video: Video) -> Sequence[Path]:
         """See :meth:`Dataset.label_files`."""
         if video.split != "test":

@@ -97,6 +97,10 @@ class Dataset(ABC):
             Labels exist but do not fit the frames; both numbers and the file are named.
         """
 
+    def where_labels_belong(self) -> str:
+        """Return which file of labels is expected where, for a message about labels that are missing; empty if none is."""
+        return ""
+
     def label_files(self, video: Video) -> Sequence[Path]:
         """Return the files that :meth:`labels` reads for this video: their content is part of the evaluation's key."""
         return ()

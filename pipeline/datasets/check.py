@@ -54,17 +54,18 @@ def check_dataset(
     for split in SPLITS:
         mine = [look for look in looks if look.video.split == split]
         totals = published.splits.get(split) if published else None
-        if totals and totals.frames not in (None, sum(look.num_frames for look in mine)):
+        if totals and totals.videos == len(mine) and totals.frames not in (None, sum(look.num_frames for look in mine)):
             mine = _each(count_frames, mine, f"counting {split} frames", workers, report)
         if split == "test":
-            mine, labels = _read_labels(dataset, mine, checked)
+            mine, labels = _read_labels(dataset, mine, published, checked)
         else:
             labels = {}
         table = _tabulate(split, mine, labels, totals)
         checked.splits.append(table)
         _check_videos(mine, checked)
         _check_split(dataset, table, mine, published, checked)
-        compare_labels(table, label_set, checked)
+        files = [path for look in mine if look.video.id in labels for path in dataset.label_files(look.video)]
+        compare_labels(table, label_set, files, checked)
     _check_doubles(looks, checked, workers, report)
     checked.problems[:] = map(printable, dict.fromkeys(checked.problems))
     checked.warnings[:] = map(printable, dict.fromkeys(checked.warnings))
@@ -85,10 +86,13 @@ def _each(look: Callable[[T], R], items: Sequence[T], what: str, workers: int, r
     return results
 
 
-def _read_labels(dataset: Dataset, looks: Sequence[Look], checked: Checked) -> tuple[list[Look], dict[str, Labels]]:
+def _read_labels(
+    dataset: Dataset, looks: Sequence[Look], published: Published | None, checked: Checked
+) -> tuple[list[Look], dict[str, Labels]]:
     """Read the labels of test videos; one whose labels do not fit a claimed length is counted, and tried again."""
     counted: list[Look] = []
     found: dict[str, Labels] = {}
+    without = 0
     for given in looks:
         look = given
         if look.num_frames:
@@ -98,12 +102,26 @@ def _read_labels(dataset: Dataset, looks: Sequence[Look], checked: Checked) -> t
                 except DataError:
                     look = count_frames(look)
                     labels = dataset.labels(look.video, look.num_frames)
-                if labels is not None:
+                if labels is None:
+                    without += 1
+                else:
                     found[look.video.id] = replace(labels, pixel_mask_THW=None)  # masks of a split do not fit into memory
             except (DataError, OSError) as error:
                 checked.problems.append(str(error))
         counted.append(look)
+    if without and not found:
+        _note_missing_labels(dataset, published, checked)
     return counted, found
+
+
+def _note_missing_labels(dataset: Dataset, published: Published | None, checked: Checked) -> None:
+    """Of recordings labels are a choice; of a published dataset results without them compare with nothing."""
+    if published and (place := dataset.where_labels_belong()):
+        checked.problems.append(
+            f"{place}: expected the labels of {published.title}, found none; put them there (only metrics need them)"
+        )
+    else:
+        checked.warnings.append("test: no labels were found; scores need none, metrics do")
 
 
 def _tabulate(split: Split, looks: Sequence[Look], labels: dict[str, Labels], totals: Totals | None) -> SplitTable:
@@ -153,8 +171,6 @@ def _check_split(
     if len(rates) > 1:
         shares = ", ".join(f"{rate} ({count})" for rate, count in rates.most_common())
         checked.warnings.append(f"{table.split}: videos of several frame rates, whose motion does not compare: {shares}")
-    if table.split == "test" and table.labelled < table.frames and not table.labelled:
-        checked.warnings.append("test: no labels were found; scores need none, metrics do")
     if published and table.published:
         compare_size(table, table.published, published, [look.video for look in looks], checked)
 

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.contract import Video
 from pipeline.datasets.check_result import Checked, SplitTable
 from pipeline.datasets.headers import shown
 from pipeline.datasets.published import Published, Totals
+
+MOST_NAMED = 10  # videos in one line
 
 
 def compare_size(
@@ -15,13 +18,15 @@ def compare_size(
     """Note where the numbers of videos and frames, or their size, are not those published."""
     if table.videos != totals.videos:
         missing = missing_names([video.id for video in videos], totals.videos)
-        about = f"; missing: {', '.join(missing)}" if missing else ""
+        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+        about = f"; missing: {', '.join(missing[:MOST_NAMED])}{more}" if missing else ""
         hint = f" ({published.hint})" if published.hint and missing else ""
         checked.problems.append(
             f"{published.title}, {table.split}: expected {totals.videos} videos as published, found {table.videos}{about}"
             f"{hint}; copy what is missing from the published archive, and leave out what is not part of it"
         )
-    if totals.frames is not None and table.frames != totals.frames:
+    counted = table.exact or table.videos == totals.videos  # what a container claims says nothing beside missing videos
+    if counted and totals.frames is not None and table.frames != totals.frames:
         note = checked.warnings if totals.recalled else checked.problems
         known = " (by papers, not counted by us)" if totals.recalled else ""
         note.append(
@@ -35,8 +40,8 @@ def compare_size(
         )
 
 
-def compare_labels(table: SplitTable, label_set: str | None, checked: Checked) -> None:
-    """Compare the number of anomalous frames, where all frames are there and labelled."""
+def compare_labels(table: SplitTable, label_set: str | None, files: Sequence[Path], checked: Checked) -> None:
+    """Compare the number of anomalous frames, where all frames are there and labelled, by the label ``files``."""
     totals = table.published
     if not totals or not totals.anomalous or not table.labelled:
         return
@@ -45,7 +50,7 @@ def compare_labels(table: SplitTable, label_set: str | None, checked: Checked) -
     sets = totals.anomalous
     wanted = next(iter(sets.values())) if len(sets) == 1 else sets.get(label_set or "")
     named = [name for name, count in sets.items() if count == table.anomalous]
-    source = ", ".join(table.sources)
+    source = _located(", ".join(table.sources), files)
     if wanted is not None and table.anomalous != wanted:
         found = f"those of the set {named[0]}" if named else "labels of no known release"
         checked.problems.append(
@@ -63,6 +68,13 @@ def compare_labels(table: SplitTable, label_set: str | None, checked: Checked) -
             f"{source}: label set {named[0]} of {' and '.join(sets)}; name it beside results, since scores "
             f'under one do not compare with those under another; dataset.labels = "{named[0]}" makes sure of it'
         )
+
+
+def _located(source: str, files: Sequence[Path]) -> str:
+    """Return a source of labels, which is called like its file or folder, with the folder in which that lies."""
+    places = (place for path in files for place in (path, path.parent) if source.startswith(place.name))
+    place = next(places, None)
+    return str(place.parent / source) if place else source
 
 
 def missing_names(names: Sequence[str], count: int) -> list[str]:

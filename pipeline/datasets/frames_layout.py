@@ -28,17 +28,27 @@ _BENCHMARKS = {
     "avenue": "avenue",
     "shanghai": "shanghaitech",
     "shanghaitech": "shanghaitech",
+    "ubnormal": "ubnormal",
 }
 _ALIASES = {"shanghai": "shanghaitech", "shanghaitech": "shanghai"}
 
 
 class FramesDataset(Dataset):
-    """Frame folders below ``training/frames`` and ``testing/frames``."""
+    """Frame folders below ``training/frames`` and ``testing/frames``.
+
+    Parameters
+    ----------
+    root
+        The folder with training/ and testing/, or its parent.
+    benchmark
+        Which published dataset it is; None: what the folder or the file of labels is called.
+    """
 
     kind = "frames"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, benchmark: str | None = None) -> None:
         self.root = root
+        self._named = benchmark
 
     @cached_property
     def base(self) -> Path:
@@ -56,18 +66,18 @@ class FramesDataset(Dataset):
 
     @property
     def benchmark(self) -> str | None:
-        """See :attr:`Dataset.benchmark`: what the folder or the label file is called like."""
+        """See :attr:`Dataset.benchmark`: as the settings say, or what the folder or the label file is called like."""
+        if self._named:
+            return self._named
         with suppress(DataError):
-            stem = self._label_file.stem.removeprefix("frame_labels_") if self._label_file else ""
-            places = self.base.absolute(), self.base.resolve()
-            for name in (*(place.name.lower() for place in places), stem.lower()):
-                if name in _BENCHMARKS:
-                    return _BENCHMARKS[name]
+            return next((name for _, name in self._called()), None)
         return None
 
     def find_videos(self, notes: Notes) -> Iterator[Video]:
         """See :meth:`Dataset.find_videos`."""
         base = self.base
+        with notes.tolerant():
+            self._check_names()
         for split, title in _SPLITS.items():
             folder = base / title / "frames"
             with notes.tolerant():
@@ -81,6 +91,24 @@ class FramesDataset(Dataset):
                     )
                 yield from (frame_folder(path, path.name, split) for path in folders)
 
+    def _check_names(self) -> None:
+        """Raise DataError where the folder or the file of labels is called like another benchmark than the settings say."""
+        for path, name in self._called() if self._named else ():
+            if name != self._named:
+                raise DataError(
+                    f"{path}: expected {self._named} (dataset.benchmark), found what is called {name}; get what is "
+                    f'meant, or set dataset.benchmark = "{name}"'
+                )
+
+    def _called(self) -> Iterator[tuple[Path, str]]:
+        """Yield the folder and the file of labels, where they are called like a benchmark, with that benchmark."""
+        names = [(place, place.name) for place in self._places]
+        if self._label_file:
+            names.append((self._label_file, self._label_file.stem.removeprefix("frame_labels_")))
+        for path, name in names:
+            if name.lower() in _BENCHMARKS:
+                yield path, _BENCHMARKS[name.lower()]
+
     def labels(self, video: Video, num_frames: int) -> Labels | None:
         """See :meth:`Dataset.labels`."""
         path = self._label_file
@@ -89,6 +117,11 @@ class FramesDataset(Dataset):
         frame_T = self._cut_out(video, path) if path.suffix == ".npy" else self._mark(video, num_frames, path)
         check_length(len(frame_T), num_frames, video.id, path)
         return Labels(frame_T=frame_T, source=path.name)
+
+    def where_labels_belong(self) -> str:
+        """See :meth:`Dataset.where_labels_belong`."""
+        name = self.benchmark or self.base.name
+        return f"{self.base / f'frame_labels_{name}.npy'} (or {name}.mat)"
 
     def label_files(self, video: Video) -> Sequence[Path]:
         """See :meth:`Dataset.label_files`."""
@@ -101,12 +134,18 @@ class FramesDataset(Dataset):
             (video for video in self.survey.videos if video.split == "test"), key=lambda video: natural_key(video.id)
         )
 
+    @property
+    def _places(self) -> tuple[Path, Path]:
+        """Folders whose names tell what this is: dataset.root may be "." or a link of another name."""
+        return self.base.absolute(), self.base.resolve()
+
     @cached_property
     def _label_file(self) -> Path | None:
-        places = self.base.absolute(), self.base.resolve()  # dataset.root may be "." or a link of another name
-        names = dict.fromkeys(name for place in places for name in (place.name, _ALIASES.get(place.name, place.name)))
+        titles = [self._named] if self._named else []
+        titles += [place.name for place in self._places]
+        names = dict.fromkeys(name for title in titles for name in (title, _ALIASES.get(title, title)))
         files = [f"frame_labels_{name}.npy" for name in names] + [f"{name}.mat" for name in names]
-        for folder in (self.base, *(place.parent for place in places)):
+        for folder in (self.base, *(place.parent for place in self._places)):
             for file in files:
                 if (folder / file).is_file():
                     return folder / file

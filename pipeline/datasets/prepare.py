@@ -5,7 +5,7 @@ brought together with symbolic links. No pixel is copied.
 """
 
 import fnmatch
-import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from pipeline.config import ConfigError
 from pipeline.contract import DataError, Report
-from pipeline.datasets.archives import SUFFIXES, Limits, is_archive, unpack
+from pipeline.datasets.archives import SUFFIXES, Limits, is_archive, no_archive, unpack
 from pipeline.datasets.folder import LEFT_OUT, FolderDataset, find_videos
 from pipeline.datasets.listing import entries, subfolders
 
@@ -30,6 +30,8 @@ class Found:
     root: Path
     part: str = ""
     """Of UCSD."""
+    benchmark: str = ""
+    """Of the common layout, which does not say what it holds."""
 
 
 def gather(
@@ -76,19 +78,36 @@ def _bring_together(
     archives = [source for source in sources if is_archive(source)]
     if not archives and len(sources) == 1 and sources[0].is_dir():
         return sources[0]
-    for source in sources:
-        if source in archives:
-            unpack(source, target, limits, report)
-        elif source.is_dir() or source.suffix in (".npy", ".mat", ".m", ".txt", ".csv"):
+    for archive in archives:
+        unpack(archive, target, limits, report)
+    for source in (source for source in sources if source not in archives):
+        if source.is_dir():
+            _link_folder(target, source)
+        elif source.suffix in (".npy", ".mat", ".m", ".txt", ".csv"):
             link(target / source.name, source)
+        elif source.name.lower().endswith(SUFFIXES):
+            raise no_archive(source)
         else:
             known = " ".join(SUFFIXES)
             raise DataError(f"{source}: expected an archive ({known}), a folder or a file of labels, found none of these")
     return target
 
 
+def _link_folder(target: Path, source: Path) -> None:
+    """Link a folder into the target, under another name where an archive brought one of its name.
+
+    Lists of UBnormal's videos are linked for themselves: they are looked for in scripts/ beside the scenes.
+    """
+    place = target / source.absolute().name
+    if place.is_dir() and not place.is_symlink() and not place.samefile(source):
+        place = place.with_name(f"{place.name}-linked")
+    link(place, source)
+    if any(source.glob("scripts/*_video_names.txt")):
+        link(target / "scripts", source / "scripts")
+
+
 def link(place: Path, source: Path) -> None:
-    """Make ``place`` a symbolic link to a file or folder; one that is there already is left.
+    """Make ``place`` a symbolic link to a file or folder; what is that already is left.
 
     Raises
     ------
@@ -96,7 +115,7 @@ def link(place: Path, source: Path) -> None:
         Something else lies there.
     """
     source = source.absolute()
-    if place.is_symlink() and place.resolve() == source.resolve():
+    if place.resolve() == source.resolve():
         return
     if place.is_symlink() or place.exists():
         raise DataError(f"{place}: expected nothing here, or a link to {source}, found something else; move it away")
@@ -145,33 +164,35 @@ def _holds(folder: Path, *titles: str) -> bool:
     return all((folder / title).is_dir() for title in titles)
 
 
-def _common(folder: Path) -> Found | None:
-    return Found(kind="frames", root=folder) if _holds(folder, "training/frames", "testing/frames") else None
+def _common(name: str, folder: Path) -> Found | None:
+    if not _holds(folder, "training/frames", "testing/frames"):
+        return None
+    return Found(kind="frames", root=folder, benchmark=name)
 
 
 def _ucsd(part: str, folder: Path) -> Found | None:
     other = {"ped1": "ped2", "ped2": "ped1"}[part]
     if _holds(folder, "Train", "Test"):
         return None if other in folder.name.lower() else Found(kind="ucsd", root=folder, part=part)
-    return None if other in folder.name.lower() else _common(folder)
+    return None if other in folder.name.lower() else _common(part, folder)
 
 
 def _avenue(folder: Path) -> Found | None:
     if _holds(folder, "training_videos", "testing_videos"):
         return Found(kind="avenue", root=folder)
-    return _common(folder)
+    return _common("avenue", folder)
 
 
 def _shanghaitech(folder: Path) -> Found | None:
     own = ("training/videos", "testing/test_frame_mask", "testing/test_pixel_mask")
     if _holds(folder, "testing/frames") and any(_holds(folder, title) for title in own):
         return Found(kind="shanghaitech", root=folder)
-    return _common(folder)
+    return _common("shanghaitech", folder)
 
 
 def _ubnormal(folder: Path) -> Found | None:
     scenes = any(re.fullmatch(r"Scene\d+", path.name, re.ASCII) for path in _few(subfolders(folder)))
-    return Found(kind="ubnormal", root=folder) if scenes else None
+    return Found(kind="ubnormal", root=folder) if scenes else _common("ubnormal", folder)
 
 
 _FINDERS: Mapping[str, Callable[[Path], Found | None]] = MappingProxyType(
@@ -204,6 +225,8 @@ def _link_splits(root: Path, target: Path, test: str) -> None:
         known = ", ".join(video.id for video in recordings[:3]) or "none"
         what = "none" if not chosen else "all"
         raise ConfigError(f"--test {test!r}: expected some of {len(recordings)} recordings ({known} ...), it fits {what}")
+    for split in ("train", "test"):
+        _remove_dead_links(target / split)
     for video in recordings:
         source = video.files[0].parent if video.is_folder else video.files[0]
         split = "test" if video.id in chosen else "train"
@@ -216,8 +239,16 @@ def _link_splits(root: Path, target: Path, test: str) -> None:
             link(target / beside, root / beside)
 
 
+def _remove_dead_links(top: Path) -> None:
+    """Remove links to recordings that were removed or renamed since: each would count as a video that cannot be read."""
+    for folder, _, files in os.walk(top):
+        for name in files:
+            if not (place := Path(folder, name)).exists():
+                _unlink(place, top)
+
+
 def _unlink(place: Path, top: Path) -> None:
-    """Remove a link that an earlier call with another pattern made, and folders that are empty without it."""
+    """Remove a link that an earlier call made, and folders that are empty without it."""
     if not place.is_symlink():
         return
     place.unlink()
@@ -228,15 +259,3 @@ def _unlink(place: Path, top: Path) -> None:
 def cameras_of(root: Path) -> list[str]:
     """Return the cameras of a folder of recordings."""
     return FolderDataset(root).cameras()
-
-
-def settings_text(template: str, settings: Mapping[str, str | float]) -> str:
-    """Return a settings file with another section [dataset]; the rest, comments included, is as in the template.
-
-    Settings that are not named here are left out: they are those of another dataset.
-    """
-    section = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
-    match = re.search(r"^\[dataset\]\n(?:(?!\[).*\n?)*", template, re.MULTILINE)
-    if match is None:
-        return f"[dataset]\n{section}\n{template}"
-    return f"{template[: match.start()]}[dataset]\n{section}\n{template[match.end() :]}"

@@ -23,7 +23,7 @@ DATASETS: Mapping[str, Callable[[Path, DatasetSettings], Dataset]] = MappingProx
         "avenue": lambda root, settings: AvenueDataset(root, label_set=settings.labels),
         "shanghaitech": lambda root, settings: ShanghaiTechDataset(root),
         "ubnormal": lambda root, settings: UbnormalDataset(root),
-        "frames": lambda root, settings: FramesDataset(root),
+        "frames": lambda root, settings: FramesDataset(root, benchmark=settings.benchmark),
         "folder": lambda root, settings: FolderDataset(
             root, camera=settings.camera, fps=settings.fps, damaged=settings.damaged == "use"
         ),
@@ -56,6 +56,11 @@ def open_dataset(settings: DatasetSettings) -> Dataset:
         raise ConfigError(
             f'dataset.{changed[0]}: expected dataset.kind = "folder" with it, found {settings.kind!r}: published datasets '
             "are taken as they are; leave it out"
+        )
+    if settings.benchmark and settings.kind != "frames":
+        raise ConfigError(
+            f'dataset.benchmark: expected dataset.kind = "frames" with it, found {settings.kind!r}, which says what it is; '
+            "leave it out"
         )
     dataset = make(local_root(settings.root), settings)
     return dataset if settings.tracks is None else TrackedDataset(dataset, settings.tracks)

@@ -85,6 +85,10 @@ class ShanghaiTechDataset(Dataset):
             raise DataError(f"{path}: expected labels, as other test videos have them, found none; unpack the masks again")
         return None
 
+    def where_labels_belong(self) -> str:
+        """See :meth:`Dataset.where_labels_belong`."""
+        return f"{self.base / 'testing' / 'test_frame_mask'}/*.npy"
+
     def label_files(self, video: Video) -> Sequence[Path]:
         """See :meth:`Dataset.label_files`."""
         if video.split != "test":

@@ -41,6 +41,10 @@ class TrackedDataset(Dataset):
         found = self._dataset.labels(video, num_frames)
         return found and with_tracks(found, self._folder, RecordedFrames(video, num_frames))
 
+    def where_labels_belong(self) -> str:
+        """See :meth:`Dataset.where_labels_belong`."""
+        return self._dataset.where_labels_belong()
+
     def label_files(self, video: Video) -> Sequence[Path]:
         """See :meth:`Dataset.label_files`."""
         path = find_track_file(self._folder, recording_of(video)) if video.split == "test" else None

@@ -80,6 +80,11 @@ class UcsdDataset(Dataset):
             )
         return None
 
+    def where_labels_belong(self) -> str:
+        """See :meth:`Dataset.where_labels_belong`."""
+        masks = " (or masks in Test001_gt/ ...)" if self.part == "ped2" else ""  # of Ped1 only some videos have any
+        return f"{self.base / 'Test' / f'UCSD{self.part}.m'}{masks}"
+
     def label_files(self, video: Video) -> Sequence[Path]:
         """See :meth:`Dataset.label_files`."""
         if video.split != "test":

@@ -1,6 +1,7 @@
 """Archives come from strangers: nothing of them lands outside the folder, and nothing fills the disk."""
 
 import io
+import re
 import shutil
 import stat
 import tarfile
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.contract import DataError
-from pipeline.datasets.archives import Limits, is_archive, unpack
+from pipeline.datasets.archives import Limits, is_archive, no_archive, unpack
 
 
 def make_zip(path: Path, files: dict[str, bytes], *, mode: int = 0) -> Path:
@@ -134,6 +135,34 @@ def test_a_download_that_was_cut_off_says_so(tmp_path: Path, name: str, make: Ca
         return
     with pytest.raises(DataError, match=r"expected a whole archive, found: .*; download it again"):
         unpack(archive, tmp_path / "to", Limits())
+    assert not list((tmp_path / "to").iterdir())  # it would only fill the disk
+
+
+@pytest.mark.parametrize("gone", ["data", "data/one"])
+def test_folders_that_were_removed_since_are_unpacked_again(tmp_path: Path, gone: str) -> None:
+    files = {f"data/{name}/000.jpg": name.encode() for name in ("one", "two")}
+    archive = make_zip(tmp_path / "a.zip", files)
+    assert unpack(archive, tmp_path / "to", Limits())
+    assert not unpack(archive, tmp_path / "to", Limits())
+    shutil.rmtree(tmp_path / "to" / gone)
+    assert unpack(archive, tmp_path / "to", Limits())
+    assert tree(tmp_path / "to") == files
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.zip", b"PK\x03\x04" + bytes(996), r"expected a \.zip archive .* found 1,000 bytes .* \(most likely cut off\)"),
+        ("A.TAR.GZ", b"<!DOCTYPE html>", r"a \.tar\.gz archive .* begin with b'<!DOCTYPE ht' \(most likely a web page\)"),
+    ],
+)
+def test_a_file_that_is_an_archive_by_its_name_only_is_to_be_downloaded_again(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert not is_archive(path)
+    assert re.search(f"{message}; download it again", str(no_archive(path)))
 
 
 def test_what_was_stopped_goes_on_with_the_files_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

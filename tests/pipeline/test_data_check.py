@@ -87,6 +87,16 @@ def test_a_sound_dataset_is_sound_also_when_every_frame_is_decoded(folder: Path,
     assert problems(folder, "folder", *deep) == []
 
 
+def test_a_check_that_is_interrupted_does_not_claim_to_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.datasets.check.check_dataset", interrupt)
+    code, output = check(folder, "folder")
+    assert (code, "interrupted; nothing is kept of a check, and the same command begins anew" in output) == (1, True)
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 # ---- every kind of problem, named with its file
 
 
@@ -257,7 +267,7 @@ def test_ped2_with_labels_of_another_release_is_told_both_numbers(tmp_path: Path
     path = base / "Test" / "UCSDped2.m"
     path.write_text(path.read_text().replace("[61:180]", "[62:180]"))
     (problem,) = problems(tmp_path, "ucsd")
-    assert "UCSDped2.m: expected 1648 anomalous frames as published, found 1647: labels of no known release" in problem
+    assert f"{path}: expected 1648 anomalous frames as published, found 1647: labels of no known release" in problem
 
 
 def make_avenue_frames(root: Path, anomalous: int) -> Path:
@@ -277,17 +287,28 @@ def test_avenue_label_sets_are_told_apart_by_their_anomalous_frames(tmp_path: Pa
     make_avenue_frames(tmp_path, 3712)
     named = report(tmp_path, "frames")
     assert named["ok"]
-    assert any("label set 3712 of 3712 and 3867; name it beside results" in line for line in named["warnings"])
+    source = f"{tmp_path}/avenue/frame_labels_avenue.npy"
+    assert any(f"{source}: label set 3712 of 3712 and 3867; name it beside results" in line for line in named["warnings"])
     recalled = "expected 15328 frames as published (by papers, not counted by us), found 256"
     assert any(recalled in line for line in named["warnings"])
     (problem,) = problems(tmp_path, "frames", labels='"3867"')
-    assert "expected 3867 anomalous frames as published, found 3712: those of the set 3712; set dataset.labels" in problem
+    assert problem.startswith(f"{source}: expected 3867 anomalous frames as published, found 3712: those of the set 3712")
     assert report(tmp_path, "frames", labels='"3712"')["ok"]
     labels_N = np.zeros(15324)
     labels_N[:3000] = 1
     np.save(tmp_path / "avenue" / "frame_labels_avenue.npy", labels_N)
     (problem,) = problems(tmp_path, "frames")
     assert "expected 3712 or 3867 anomalous frames as published, found 3000: labels of no known release" in problem
+
+
+def test_the_settings_say_which_benchmark_a_folder_of_another_name_holds(tmp_path: Path) -> None:
+    make_avenue_frames(tmp_path, 3712)
+    (tmp_path / "avenue").rename(tmp_path / "copy")
+    (tmp_path / "copy" / "frame_labels_avenue.npy").unlink()
+    assert report(tmp_path / "copy", "frames")["published"] is None
+    assert report(tmp_path / "copy", "frames", benchmark="avenue")["published"] == "CUHK Avenue"
+    code, output = check(tmp_path / "copy", "avenue", benchmark="avenue")
+    assert (code, 'expected dataset.kind = "frames" with it, found \'avenue\'' in output) == (2, True)
 
 
 def test_labels_of_another_length_are_said_once_for_all_videos(tmp_path: Path) -> None:
@@ -323,6 +344,51 @@ def test_small_parts_of_a_benchmark_lack_the_videos_that_were_published(tmp_path
     assert row(found, "test")["labelled_frames"] == 2 * FRAMES
     assert row(found, "test")["anomalous_frames"] in (7, 10)
     assert [line for line in found["problems"] if "videos as published, found 2" in line]
+
+
+def make_common(root: Path) -> Path:
+    return layouts.make_frames_layout(root / "avenue")
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "lost", "place"),
+    [
+        ("ucsd", layouts.make_ucsd, "UCSDped2/Test/*_gt", "UCSDped2/Test/UCSDped2.m (or masks in Test001_gt/ ...)"),
+        ("avenue", layouts.make_avenue, "ground_truth_demo", "ground_truth_demo/testing_label_mask/1_label.mat ... (ground"),
+        ("shanghaitech", layouts.make_shanghaitech, "*/testing/test_*_mask", "testing/test_frame_mask/*.npy"),
+        ("frames", make_common, "none", "avenue/frame_labels_avenue.npy (or avenue.mat)"),
+    ],
+)
+def test_a_benchmark_without_any_labels_is_told_which_belong_where(
+    tmp_path: Path, kind: str, make: Any, lost: str, place: str
+) -> None:
+    make(tmp_path)
+    for folder in tmp_path.glob(lost):
+        shutil.rmtree(folder)
+    (problem,) = (line for line in problems(tmp_path, kind) if "expected the labels of" in line)
+    assert problem.startswith(str(tmp_path))
+    assert place in problem
+    assert "found none; put them there (only metrics need them)" in problem
+
+
+def test_your_own_recordings_need_no_labels(folder: Path) -> None:
+    (folder / "labels.csv").unlink()
+    found = report(folder, "folder")
+    assert found["ok"]
+    assert "test: no labels were found; scores need none, metrics do" in found["warnings"]
+
+
+def test_frames_are_not_counted_one_by_one_where_whole_videos_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts.make_avenue(tmp_path)
+    counted: list[str] = []
+    monkeypatch.setattr("pipeline.datasets.look.reader.count_frames", lambda video: counted.append(video.id) or FRAMES)
+    found = problems(tmp_path, "avenue")
+    assert counted == []
+    missing = "03, 04, 05, 06, 07, 08, 09, 10, 11, 12 and 9 more"  # of hundreds the list would hide the rest
+    assert [line for line in found if f"expected 21 videos as published, found 2; missing: {missing}" in line]
+    assert not [line for line in found if "frames as published" in line]
 
 
 def test_labels_missing_for_two_videos_are_two_problems(tmp_path: Path) -> None:

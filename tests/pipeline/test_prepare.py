@@ -1,6 +1,7 @@
 """``stpa data prepare``: from archives and folders to a checked dataset and a settings file."""
 
 import re
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.datasets.instructions import HOW_TO_GET
 from pipeline.datasets.prepare import NAMES
 from pipeline.datasets.published import Published, Totals
 from pipeline.prepare_cli import TEMPLATES
+from pipeline.settings_file import switched_off, with_dataset
 from stpa import main
 from tests.pipeline import layouts
 
@@ -128,6 +130,35 @@ def test_ubnormal_takes_its_lists_from_the_repository_of_its_authors(
     prepare(tmp_path, monkeypatch, "ubnormal", str(archive), str(tmp_path / "scripts"))
 
 
+@pytest.mark.parametrize("clone", ["UBnormal", "UBnormal-main"])
+def test_ubnormal_finds_its_lists_in_a_clone_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clone: str
+) -> None:
+    layouts.make_ubnormal(tmp_path / "src" / "UBnormal")
+    (tmp_path / "git" / clone).mkdir(parents=True)
+    (tmp_path / "src" / "UBnormal" / "scripts").rename(tmp_path / "git" / clone / "scripts")
+    archive = pack(tmp_path / "UBnormal.zip", tmp_path / "src")
+    for _ in range(2):
+        prepare(tmp_path, monkeypatch, "ubnormal", str(tmp_path / "git" / clone), str(archive))
+    assert str(load_config(tmp_path / "ubnormal.toml").dataset.root) == "data/ubnormal/UBnormal"
+
+
+def test_what_was_unpacked_may_be_named_as_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.make_ubnormal(tmp_path / "data" / "ubnormal" / "UBnormal")
+    (tmp_path / "data" / "ubnormal" / "UBnormal" / "scripts").rename(tmp_path / "scripts")
+    prepare(tmp_path, monkeypatch, "ubnormal", "data/ubnormal/UBnormal", "scripts")
+
+
+@pytest.mark.parametrize(("name", "likely"), [("a.zip", "cut off"), ("a.tar.gz", "a web page")])
+def test_a_download_that_is_no_archive_is_to_be_downloaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, likely: str
+) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04 and so on" if name == "a.zip" else b"<html>")
+    told = prepare(tmp_path, monkeypatch, "ped2", name, code=3).output
+    assert f"{name}: expected a {name[1:]} archive as its name says" in told
+    assert f"(most likely {likely}); download it again" in told
+
+
 def test_shanghaitech_is_told_from_the_common_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layouts.make_shanghaitech(tmp_path / "one")
     prepare(tmp_path, monkeypatch, "shanghaitech", str(tmp_path / "one"))
@@ -136,6 +167,42 @@ def test_shanghaitech_is_told_from_the_common_layout(tmp_path: Path, monkeypatch
     np.save(tmp_path / "two" / "frame_labels_shanghai.npy", np.zeros(2 * FRAMES + 2, int))
     prepare(tmp_path, monkeypatch, "shanghaitech", str(tmp_path / "two"), "--config", "two.toml", code=3)  # 3 videos, not 2
     assert load_config(tmp_path / "two.toml").dataset.kind == "frames"
+
+
+def test_what_is_interrupted_in_its_check_can_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    layouts.make_ucsd(tmp_path)
+    monkeypatch.setattr("pipeline.datasets.check.check_dataset", interrupt)
+    told = prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=1).output
+    assert "interrupted; ped2.toml is there; stpa data check --config ped2.toml checks it" in told
+
+
+@pytest.mark.parametrize("name", ["ped2", "avenue", "shanghaitech", "ubnormal"])
+def test_the_common_layout_is_compared_with_what_was_asked_for_whatever_its_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Its three training videos are one more than what the others have."""
+    layouts.make_frames_layout(tmp_path / "dl" / "mirror")
+    np.save(tmp_path / "dl" / f"frame_labels_{name}.npy", np.arange(2 * FRAMES + 2) % 2)
+    told = prepare(tmp_path, monkeypatch, name, "dl", code=3).output
+    dataset = load_config(tmp_path / f"{name}.toml").dataset
+    assert (dataset.kind, dataset.benchmark) == ("frames", name)
+    assert f"{published.PUBLISHED[name].title.split()[0]}" in told
+    assert re.search(r"train: expected 2 videos as published, found 3", told), told
+    assert f"labels of test: frame_labels_{name}.npy" in told
+
+
+def test_a_dataset_that_is_called_like_another_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.make_frames_layout(tmp_path / "copy")
+    np.save(tmp_path / "copy" / "frame_labels_ped2.npy", np.arange(2 * FRAMES + 2) % 2)
+    told = prepare(tmp_path, monkeypatch, "avenue", "copy", code=3).output
+    assert "CUHK Avenue" in told
+    assert "frame_labels_ped2.npy: expected avenue (dataset.benchmark), found what is called ped2; get" in told
+    (tmp_path / "copy").rename(tmp_path / "ped2")
+    told = prepare(tmp_path, monkeypatch, "avenue", "ped2", "--config", "other.toml", code=3).output
+    assert "ped2: expected avenue (dataset.benchmark), found what is called ped2" in told
 
 
 def test_a_dataset_that_is_not_there_says_what_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +222,66 @@ def test_settings_that_were_changed_since_are_kept_and_others_never_written_over
     path.write_text(path.read_text().replace("epochs = 3", "epochs = 7"))
     assert "kept" in prepare(tmp_path, monkeypatch, "ped2", "UCSDped2").output
     assert load_config(path).train.epochs == 7
-    path.write_text('[dataset]\nname = "other"\n')
-    assert "found another" in prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=2).output
+    path.write_text('[dataset]\nname = "other"\ntracks = "theirs"\n\n# long\n[train]\nepochs = 9\n')
+    told = prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=2).output
+    assert "found another (name: other -> ped2); edit it, choose" in told
+    path.write_text('[dataset]\nname = "ped2"\nroot = "elsewhere"\n\n' + path.read_text().partition("\n\n")[2])
+    told = prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", code=2).output
+    assert "found another (kind: none -> ucsd; root: elsewhere -> UCSDped2; part: none -> ped2)" in told
     prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", "--force")
-    assert load_config(path).train.epochs == 3
+    section = '[dataset]\nname = "ped2"\nkind = "ucsd"\npart = "ped2"\nroot = "UCSDped2"\n'
+    assert path.read_text() == f"{section}\n# long\n[train]\nepochs = 9\n"
+    path.write_text('dataset = {name = "other"}\n')
+    told = prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", "--force", code=2).output
+    assert "ped2.toml: expected a section [dataset] with a setting a line" in told
+    path.write_text("[train]\nepochs = many\n")
+    assert "cannot be read as TOML" in prepare(tmp_path, monkeypatch, "ped2", "UCSDped2", "--force", code=2).output
+
+
+def test_another_rate_than_in_the_settings_file_is_told_before_anything_is_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_recordings(tmp_path / "nas")
+    words = ("folder", str(source), "--called", "mine", "--test")
+    prepare(tmp_path, monkeypatch, *words, "*/tuesday", "--fps", "25")
+    links = sorted((tmp_path / "data").rglob("*"))
+    told = prepare(tmp_path, monkeypatch, *words, "gate/*", "--fps", "12.5", code=2).output
+    assert "mine.toml: expected no file here, or one of this dataset, found another (fps: 25.0 -> 12.5); edit it" in told
+    assert sorted((tmp_path / "data").rglob("*")) == links
+    path = tmp_path / "mine.toml"
+    path.write_text(path.read_text().replace("fps = 25.0", "fps = 12.5").replace('damaged = "use"', 'damaged = "refuse"'))
+    assert "kept" in prepare(tmp_path, monkeypatch, *words, "*/tuesday").output
+    assert "kept" in prepare(tmp_path, monkeypatch, *words, "*/tuesday", "--fps", "12.5").output
+    prepare(tmp_path, monkeypatch, *words, "*/tuesday", "--fps", "25", "--force")
+    found = load_config(path).dataset
+    assert (found.fps, found.damaged) == (25, "use")
+
+
+def test_several_cameras_that_share_a_model_are_not_told_apart_by_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_recordings(tmp_path / "nas")
+    words = ("folder", str(source), "--called", "mine", "--test", "*/tuesday")
+    told = prepare(tmp_path, monkeypatch, *words).output
+    assert "train.place and train.objects are false, since 2 cameras share this model" in told
+    assert "--each-camera makes a model per camera" in told
+    path = tmp_path / "mine.toml"
+    train = load_config(path).train
+    assert (train.place, train.objects, train.epochs) == (False, False, load_config(TEMPLATES / "cameras.toml").train.epochs)
+    path.write_text(path.read_text().replace("objects = false", "objects = true"))
+    assert "set train.place and train.objects to false" in prepare(tmp_path, monkeypatch, *words).output
+    assert load_config(path).train.objects
+    told = prepare(tmp_path, monkeypatch, *words, "--each-camera").output
+    assert "share this model" not in told
+    assert load_config(tmp_path / "mine-gate.toml").train.place
+
+
+def test_settings_are_switched_off_where_no_template_is_installed() -> None:
+    text = switched_off(with_dataset("", {"name": "mine"}), "train", ("place", "objects"))
+    assert text == '[dataset]\nname = "mine"\n\n[train]\nplace = false\nobjects = false\n'
+    assert switched_off("[train]\nplace = true # so\n\n[run]\n", "train", ("place", "objects")) == (
+        "[train]\nplace = false # so\nobjects = false\n\n[run]\n"
+    )
 
 
 def test_every_benchmark_has_a_settings_file_that_can_be_filled_in() -> None:
@@ -226,6 +349,25 @@ def test_another_choice_of_test_videos_moves_their_links(tmp_path: Path, monkeyp
     assert links == {("train", "back yard"), ("test", "gate")}
 
 
+def test_links_to_recordings_that_are_gone_or_renamed_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_recordings(tmp_path / "nas")
+    layouts.write_frames(source / "frames" / "sunday")
+    words = ("folder", str(source), "--called", "mine", "--test", "*/tuesday")
+    prepare(tmp_path, monkeypatch, *words)
+    (source / "gate" / "monday.avi").rename(source / "gate" / "first.avi")
+    (source / "back yard" / "tuesday.avi").unlink()
+    shutil.rmtree(source / "frames")
+    made = tmp_path / "data" / "mine"
+    (made / "train" / "own.txt").write_text("not a link")
+    prepare(tmp_path, monkeypatch, *words)
+    found = {str(path.relative_to(made)) for path in made.rglob("*") if not path.is_dir()}
+    linked = {"labels.csv", "train/gate/first.avi", "train/back yard/monday.avi", "test/gate/tuesday.avi"}
+    assert found == linked | {"train/own.txt"}
+    assert not (made / "test" / "back yard").exists()
+
+
 def test_each_camera_gets_settings_so_a_model_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make_recordings(tmp_path / "nas")
     words = ("folder", str(source), "--called", "mine", "--test", "*/tuesday", "--each-camera")
@@ -234,6 +376,9 @@ def test_each_camera_gets_settings_so_a_model_of_its_own(tmp_path: Path, monkeyp
     for file, camera in (("mine-gate.toml", "gate"), ("mine-back-yard.toml", "back yard")):
         config = load_config(tmp_path / file).dataset
         assert (config.name, config.camera) == (file.removesuffix(".toml"), camera)
+    layouts.write_video(source / "back-yard" / "monday.avi", 40, "MJPG", (36, 48))
+    told = prepare(tmp_path, monkeypatch, *words, code=2).output
+    assert "expected mine-back-yard.toml for one camera, found" in told
 
 
 @pytest.mark.parametrize(
