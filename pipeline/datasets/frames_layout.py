@@ -16,6 +16,8 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.contract import DataError, Labels, Split, Video
 from pipeline.datasets.base import Dataset, Notes
 from pipeline.datasets.listing import entries, frame_folder, is_folder, natural_key, subfolders
@@ -46,9 +48,10 @@ class FramesDataset(Dataset):
 
     kind = "frames"
 
-    def __init__(self, root: Path, *, benchmark: str | None = None) -> None:
+    def __init__(self, root: Path, *, benchmark: str | None = None, label_set: str | None = None) -> None:
         self.root = root
         self._named = benchmark
+        self._label_set = label_set
 
     @cached_property
     def base(self) -> Path:
@@ -114,7 +117,12 @@ class FramesDataset(Dataset):
         path = self._label_file
         if video.split != "test" or path is None:
             return None
-        frame_T = self._cut_out(video, path) if path.suffix == ".npy" else self._mark(video, num_frames, path)
+        if self._label_set and self._anomalous != int(self._label_set):
+            raise DataError(
+                f"{path}: expected {self._label_set} anomalous frames (dataset.labels), found {self._anomalous}: labels of "
+                "another set; get the file of that set, or name the set that this is (docs/datasets.md)"
+            )
+        frame_T = self._frames_of(video, num_frames)
         check_length(len(frame_T), num_frames, video.id, path)
         return Labels(frame_T=frame_T, source=path.name)
 
@@ -169,6 +177,16 @@ class FramesDataset(Dataset):
                 "labels and frames must come from the same release: look for missing videos or frames"
             )
         return labels_N
+
+    @cached_property
+    def _anomalous(self) -> int:
+        """How many frames of all test videos are anomalous."""
+        return sum(int(np.count_nonzero(self._frames_of(video, len(video.files)))) for video in self._tests)
+
+    def _frames_of(self, video: Video, num_frames: int) -> Bools:
+        path = self._label_file
+        assert path is not None  # labels() has looked
+        return self._cut_out(video, path) if path.suffix == ".npy" else self._mark(video, num_frames, path)
 
     def _cut_out(self, video: Video, path: Path) -> Bools:
         start = 0

@@ -23,7 +23,7 @@ DATASETS: Mapping[str, Callable[[Path, DatasetSettings], Dataset]] = MappingProx
         "avenue": lambda root, settings: AvenueDataset(root, label_set=settings.labels),
         "shanghaitech": lambda root, settings: ShanghaiTechDataset(root),
         "ubnormal": lambda root, settings: UbnormalDataset(root),
-        "frames": lambda root, settings: FramesDataset(root, benchmark=settings.benchmark),
+        "frames": lambda root, settings: FramesDataset(root, benchmark=settings.benchmark, label_set=settings.labels),
         "folder": lambda root, settings: FolderDataset(
             root, camera=settings.camera, fps=settings.fps, damaged=settings.damaged == "use"
         ),

@@ -292,7 +292,7 @@ def test_avenue_label_sets_are_told_apart_by_their_anomalous_frames(tmp_path: Pa
     recalled = "expected 15328 frames as published (by papers, not counted by us), found 256"
     assert any(recalled in line for line in named["warnings"])
     (problem,) = problems(tmp_path, "frames", labels='"3867"')
-    assert problem.startswith(f"{source}: expected 3867 anomalous frames as published, found 3712: those of the set 3712")
+    assert problem.startswith(f"{source}: expected 3867 anomalous frames (dataset.labels), found 3712: labels of another set")
     assert report(tmp_path, "frames", labels='"3712"')["ok"]
     labels_N = np.zeros(15324)
     labels_N[:3000] = 1

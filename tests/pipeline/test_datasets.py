@@ -241,6 +241,14 @@ def test_concatenated_labels_are_cut_in_natural_order(tmp_path: Path) -> None:
     assert found == {"1": [0], "2": [0, 1], "10": [0, 23]}
 
 
+def test_labels_of_another_set_than_was_named_are_refused_by_every_command(tmp_path: Path) -> None:
+    root = layouts.make_frames_layout(tmp_path / "avenue", tests=("1", "2"), counts=(20, 22))
+    np.save(root / "frame_labels_avenue.npy", np.arange(42) % 6 == 0)
+    assert anomalous(labels_of(FramesDataset(root, label_set="7"), "1", 20)) == [0, 6, 12, 18]
+    with pytest.raises(DataError, match=r"avenue\.npy: expected 8 anomalous frames \(dataset\.labels\), found 7"):
+        labels_of(FramesDataset(root, label_set="8"), "1", 20)
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("version", ["5", "7.3"])
 def test_mat_intervals_of_both_generations_count_from_one_and_include_both_ends(
