@@ -58,3 +58,9 @@ def capture_rate(capture: cv2.VideoCapture) -> float:
     """Return the frames per second of an open video file; 0 where it does not say."""
     rate = capture.get(cv2.CAP_PROP_FPS)
     return float(rate) if math.isfinite(rate) and rate > 0 else 0.0
+
+
+def claimed_frames(capture: cv2.VideoCapture) -> int:
+    """Return how many frames an open video file should have, by its header or by its duration and rate; 0 = not known."""
+    claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(claimed) if math.isfinite(claimed) and 0 < claimed < 2**31 else 0

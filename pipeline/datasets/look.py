@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 
@@ -132,22 +133,29 @@ def _look_at_file(video: Video, deep: bool) -> Look:
     if path.exists() and not path.is_file():  # a pipe, for one, would be waited for
         problem = f"{path}: expected a file, found something else; remove it"
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(problem,))
-    damaged = False
+    may_be_damaged = video.cut is not None and video.cut.damaged
+    cut_off = _cut_off(path)
+    if cut_off and may_be_damaged:
+        remarks.append(f"{cut_off}; what can be decoded is used")
+    elif cut_off:
+        problems.append(cut_off)
+    made_up = 1 if cut_off and may_be_damaged else 0  # where it was cut off, a decoder makes a frame up
     try:
-        check_whole(path)
-    except DataError as error:
-        damaged = video.cut is not None and video.cut.damaged
-        (remarks if damaged else problems).append(f"{error}{'; what can be decoded is used' if damaged else ''}")
-    try:
-        seen = see_file(path, deep=deep, count=deep or damaged)
+        seen = see_file(path, deep=deep, count=deep or made_up > 0)
     except DataError as error:
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(*problems, str(error)))
     problems += seen.problems(path)
-    remarks += seen.remarks(path)
+    if seen.is_damaged and not cut_off and not may_be_damaged:
+        problems.append(
+            f"{path}: expected {seen.claimed} frames as its header says, found {seen.frames} that can be decoded; it is "
+            'damaged: copy or convert it anew, or use what is left of your recording (dataset.damaged = "use")'
+        )
+    else:
+        remarks += seen.remarks(path)
     remarks += remarks_on_times(video, seen.time_T, seen.fps)
     whole = Look(
         video=video,
-        num_frames=seen.frames - damaged if seen.exact else seen.claimed,  # where it was cut off, a decoder makes a frame up
+        num_frames=seen.frames - made_up if seen.exact else seen.claimed,
         exact=seen.exact,
         sizes=seen.sizes,
         fps=seen.fps,
@@ -156,6 +164,15 @@ def _look_at_file(video: Video, deep: bool) -> Look:
         remarks=tuple(remarks),
     )
     return _look_at_part(whole)
+
+
+def _cut_off(path: Path) -> str:
+    """Return what there is to say of a file that was cut off; empty of others."""
+    try:
+        check_whole(path)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _look_at_part(whole: Look) -> Look:
