@@ -119,9 +119,9 @@ class FolderDataset(Dataset):
         if not left_out:
             yield replace(video, cut=cut) if cut.selects or cut.damaged else video
             return
-        if len({moment.unit for stretch in left_out for moment in stretch if moment is not None}) > 1:
+        if len({stretch.start.unit for stretch in left_out}) > 1:  # a line has one unit
             raise DataError(f"{self.root / LEFT_OUT}: expected frames or seconds for {video.id}, found both; use either")
-        parts = parts_without(left_out)
+        parts = parts_without([(stretch.start, stretch.end) for stretch in left_out])
         for number, (start, stop) in enumerate(parts, start=1):
             name = f"{video.id}@{number}" if len(parts) > 1 else video.id
             yield replace(video, id=name, cut=replace(cut, start=start, stop=stop))

@@ -75,7 +75,7 @@ class FolderLabels:
         if path.suffix == ".npy":
             return frames.pick(as_labels(load_npy(path), path), path)
         stretches = read_elan(path) if path.suffix == ".eaf" else self._rows.get(frames.recording, [])
-        return frames.mark(stretches, path)
+        return frames.mark(stretches)
 
     @cached_property
     def _table(self) -> Path | None:

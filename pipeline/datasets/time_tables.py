@@ -15,15 +15,25 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.contract import DataError, Moment
 from pipeline.datasets.remote import fetch
 
-Stretch = tuple[Moment, Moment | None]
 _HEADERS = {("video", "start", "end"): "frames", ("video", "start_seconds", "end_seconds"): "seconds"}
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 _SECONDS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*s", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+
+
+class Stretch(NamedTuple):
+    """A stretch of a recording."""
+
+    start: Moment
+    end: Moment | None
+    """Not included; None: that of the recording."""
+    where: str
+    """File and line that say so, for messages."""
 
 
 def read_table(
@@ -69,7 +79,7 @@ def _parse_row(cells: Sequence[str], where: str, *, seconds: bool, open_end: boo
         raise DataError(f"{where}: expected start and end both in frames or in seconds, found {start_cell} and {end_cell}")
     if end is not None and not start.value < end.value:
         raise DataError(f"{where}: expected 0 <= start < end (end is exclusive), found {start_cell} and {end_cell}")
-    return name, (start, end)
+    return name, Stretch(start, end, where)
 
 
 def parse_moment(cell: str, where: str, *, seconds: bool = False) -> Moment:
