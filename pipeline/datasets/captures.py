@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 
 from pipeline.contract import DataError
+from pipeline.datasets.listing import RAW_SUFFIXES
 from pipeline.datasets.remote import fetch
 
 ONE_THREAD = (cv2.CAP_PROP_N_THREADS, 1)
@@ -54,8 +55,10 @@ def _describe(path: Path) -> str:
     return f"{size} bytes that it cannot read" if size else "an empty file"
 
 
-def capture_rate(capture: cv2.VideoCapture) -> float:
+def capture_rate(capture: cv2.VideoCapture, path: Path) -> float:
     """Return the frames per second of an open video file; 0 where it does not say."""
+    if path.suffix.lower() in RAW_SUFFIXES:  # FFmpeg makes up 25
+        return 0.0
     rate = capture.get(cv2.CAP_PROP_FPS)
     return float(rate) if math.isfinite(rate) and rate > 0 else 0.0
 

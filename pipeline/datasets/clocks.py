@@ -107,7 +107,7 @@ def _begin(path: Path) -> tuple[float, float]:
     """Return the claimed rate, and the time of the first frame that can be decoded, in seconds."""
     capture = open_capture(path)
     capture.grab()
-    found = capture_rate(capture), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    found = capture_rate(capture, path), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     capture.release()
     return found
 

@@ -63,7 +63,7 @@ def counted_frames(path: Path, capture: cv2.VideoCapture) -> int:
             boxes = {kind: start for kind, start, _ in _boxes(file, path.stat().st_size)}
             if b"moov" not in boxes or b"moof" in boxes:
                 return 0
-            played = _movie_seconds(file, boxes[b"moov"]) * capture_rate(capture)
+            played = _movie_seconds(file, boxes[b"moov"]) * capture_rate(capture, path)
     except OSError as error:
         raise DataError(f"{path}: expected a readable file, found: {error.strerror}") from error
     return claimed if not lacks_frames(claimed, played) else 0

@@ -39,8 +39,10 @@ from pipeline.datasets.listing import (
     is_folder,
     natural_key,
     printable,
+    remark_on_unknown,
     subfolders,
     suffix,
+    unknown_files,
 )
 from pipeline.datasets.recorded import recording_of
 from pipeline.datasets.time_tables import Stretch, read_table
@@ -94,9 +96,12 @@ class FolderDataset(Dataset):
     def _recordings(self, notes: Notes) -> list[Video]:
         splits: tuple[Split, ...] = ("train", "test")
         found: list[Video] = []
+        unknown: list[Path] = []
         for split in splits:
             with notes.tolerant():
-                found.extend(find_videos(self.root / split, split))
+                found.extend(find_videos(self.root / split, split, unknown))
+        if unknown:
+            notes.remarks.append(remark_on_unknown(unknown))
         return found
 
     def cameras(self) -> list[str]:
@@ -155,18 +160,24 @@ def _name(video: Video) -> str:
     return f"{video.split}/{video.id}"
 
 
-def find_videos(top: Path, split: Split) -> Iterator[Video]:
-    """Yield the videos below a folder in natural order, as ``root/train`` above; none where there is no such folder."""
-    return _walk(top, "", split, ()) if top.is_dir() else iter(())
+def find_videos(top: Path, split: Split, unknown: list[Path] | None = None) -> Iterator[Video]:
+    """Yield the videos below a folder in natural order, as ``root/train`` above; none where there is no such folder.
+
+    Files that are left aside, and should be told, are added to ``unknown``.
+    """
+    return _walk(top, "", split, (), [] if unknown is None else unknown) if top.is_dir() else iter(())
 
 
-def _walk(folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int], ...]) -> Iterator[Video]:
+def _walk(
+    folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int], ...], unknown: list[Path]
+) -> Iterator[Video]:
     """Yield the videos of a folder and of those below; links are followed unless they lead back up."""
     stat = folder.stat()
     identity = stat.st_dev, stat.st_ino
     if identity in parents:
         return
     found = entries(folder)
+    unknown += [folder / name for name in unknown_files(found)]
     names = [entry.name for entry in found if suffix(entry.name) in VIDEO_SUFFIXES and not is_folder(entry)]
     for name in sorted(names, key=natural_key):
         yield Video(id=printable(prefix + name.rpartition(".")[0]), split=split, files=(folder / name,))
@@ -174,7 +185,7 @@ def _walk(folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int
     if not names:
         yield from _own_frames(folder, prefix, split, found, empty=not below)
     for path in below:
-        yield from _walk(path, f"{prefix}{path.name}/", split, (*parents, identity))
+        yield from _walk(path, f"{prefix}{path.name}/", split, (*parents, identity), unknown)
 
 
 def _own_frames(

@@ -79,7 +79,7 @@ def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
         return known[digest]
     capture = open_capture(path)
     try:
-        fps = capture_rate(capture)
+        fps = capture_rate(capture, path)
         counted = counted_frames(path, capture)
         size: tuple[int, int] | None = None
         times: list[float] = []

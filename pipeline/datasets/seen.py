@@ -65,7 +65,7 @@ def see_file(path: Path, *, deep: bool, count: bool) -> Seen:
     """
     capture = captures.open_capture(path)
     try:
-        fps = captures.capture_rate(capture)
+        fps = captures.capture_rate(capture, path)
         counted = counted_frames(path, capture)
         claimed = counted or (captures.claimed_frames(capture) if count else count_packets(path) or 0)
         exact = count or not claimed
