@@ -1,6 +1,7 @@
 """Opening video files: what OpenCV makes of them, and the rate that they claim."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,10 @@ import cv2
 from pipeline.contract import DataError
 from pipeline.datasets.listing import RAW_SUFFIXES
 from pipeline.datasets.remote import fetch
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: FFmpeg names no file; what is wrong with one is said here
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 ONE_THREAD = (cv2.CAP_PROP_N_THREADS, 1)
 """Of FFmpeg's decoder. With several, pictures of damaged video are others every time that they are decoded; and where

@@ -145,6 +145,13 @@ def test_a_file_of_which_many_frames_cannot_be_decoded_is_a_problem_of_a_deep_ch
     assert f"{path}: its header claims {LONG} frames, {left} can be decoded and count" in take(tmp_path).remarks
 
 
+def test_decoders_write_nothing_of_their_own_on_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    damage(make(tmp_path, "b.mp4"))
+    cut_off(tmp_path / "train" / "a.mp4")
+    assert len(check(tmp_path, deep=True).problems) == 3
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_trimmed_file_is_not_damaged(tmp_path: Path) -> None:
     """Phones trim by an edit list, and leave what is not to be shown where it is."""
     path = make(tmp_path, "b.mp4")
