@@ -89,9 +89,14 @@ class FolderDataset(Dataset):
         if recordings and not chosen:
             known = ", ".join(dict.fromkeys(camera_of(video) for video in recordings if camera_of(video))) or "none"
             raise DataError(f"{self.root}: expected a camera like {self.camera!r} (dataset.camera), found {known}")
+        kept: set[Split] = set()
         for video in chosen:
             with notes.tolerant():
-                yield from self._parts(video, left_out.get(_name(video), ()))
+                for part in self._parts(video, left_out.get(_name(video), ())):
+                    kept.add(part.split)
+                    yield part
+        for split in sorted({video.split for video in chosen if left_out} - kept):
+            notes.remarks.append(f"{self.root / LEFT_OUT}: leaves nothing of the {split} recordings; leave out less of them")
 
     def _recordings(self, notes: Notes) -> list[Video]:
         splits: tuple[Split, ...] = ("train", "test")

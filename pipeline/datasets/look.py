@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.config import CLIP_FRAMES
 from pipeline.contract import Array, DataError, Video
 from pipeline.datasets import reader
 from pipeline.datasets.clocks import clock_of
@@ -22,6 +23,7 @@ from pipeline.datasets.cuts import count_kept, describe, rate_of
 from pipeline.datasets.headers import Size, image_size, shown
 from pipeline.datasets.images import decode_image, read_bytes, to_rgb
 from pipeline.datasets.listing import ImageFiles, file_names, numbering_errors, where
+from pipeline.datasets.remainders import is_left_aside, remark_on_remainder, too_short
 from pipeline.datasets.remote import fetch
 from pipeline.datasets.seen import see_file
 from pipeline.datasets.uneven import remarks_on_repeats, remarks_on_times
@@ -187,12 +189,12 @@ def _look_at_part(whole: Look) -> Look:
     except DataError as error:
         return replace(whole, num_frames=0, problems=(*whole.problems, str(error)))
     likeness = f"{whole.likeness} {describe(cut)}"
-    problems = whole.problems
-    if whole.num_frames and not frames:
-        found = f"{where(video)}: expected frames in the part {video.id}, found none of {whole.num_frames}; see left_out.csv"
-        problems += (found,)
-    remarks = (*whole.remarks, *remarks_on_repeats(video, clock, frames))
-    return replace(whole, num_frames=frames, fps=fps, likeness=likeness, problems=problems, remarks=remarks)
+    part = replace(whole, num_frames=frames, fps=fps, likeness=likeness)
+    if whole.num_frames and is_left_aside(video, frames):
+        return replace(part, num_frames=0, remarks=(*whole.remarks, remark_on_remainder(video, frames)))
+    if whole.num_frames and frames < CLIP_FRAMES:
+        return replace(part, num_frames=0, problems=(*whole.problems, too_short(video, frames)))
+    return replace(part, remarks=(*whole.remarks, *remarks_on_repeats(video, clock, frames)))
 
 
 def _file_likeness(video: Video) -> str:
