@@ -23,6 +23,7 @@ hidden files are left aside. Either of train/ and test/ may be missing.
 
 import fnmatch
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -37,6 +38,7 @@ from pipeline.datasets.listing import (
     entries,
     frame_folder,
     is_folder,
+    name_in_full,
     natural_key,
     printable,
     remark_on_unknown,
@@ -44,7 +46,6 @@ from pipeline.datasets.listing import (
     suffix,
     unknown_files,
 )
-from pipeline.datasets.recorded import recording_of
 from pipeline.datasets.time_tables import Stretch, read_table
 
 LEFT_OUT = "left_out.csv"
@@ -118,9 +119,11 @@ class FolderDataset(Dataset):
         path = self.root / LEFT_OUT
         if not path.is_file():
             return {}
-        known = {_name(video): _name(video) for video in recordings}
-        ids = [video.id for video in recordings]
-        known |= {video.id: _name(video) for video in recordings if ids.count(video.id) == 1}
+        known: dict[str, str] = {}
+        for name in (name_in_full, _id):  # an id goes before the full name of another recording
+            names = Counter(map(name, recordings))
+            known |= {name(video): _name(video) for video in recordings if names[name(video)] == 1}
+            known |= {f"{video.split}/{name(video)}": _name(video) for video in recordings}
         return read_table(path, known, open_end=True)
 
     def _parts(self, video: Video, left_out: Sequence[Stretch]) -> Iterator[Video]:
@@ -151,14 +154,18 @@ class FolderDataset(Dataset):
     @cached_property
     def _labels(self) -> FolderLabels:
         tests = [video for video in self.survey.videos if video.split == "test"]
-        if self.camera != "*":  # a table may name videos of other cameras
-            return FolderLabels(self.root, tests, [video.id for video in find_videos(self.root / "test", "test")])
-        return FolderLabels(self.root, tests, [recording_of(video) for video in tests])
+        if self.camera != "*" or (self.root / LEFT_OUT).is_file():  # a table may name what does not count here
+            return FolderLabels(self.root, tests, list(find_videos(self.root / "test", "test")))
+        return FolderLabels(self.root, tests, tests)
 
 
 def camera_of(video: Video) -> str:
     """Return the folder of train/ or test/ in which a recording lies; empty where it lies in none."""
     return video.id.partition("/")[0] if "/" in video.id else ""
+
+
+def _id(video: Video) -> str:
+    return video.id
 
 
 def _name(video: Video) -> str:

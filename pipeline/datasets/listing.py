@@ -213,6 +213,12 @@ def printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else f"%{ord(letter):02X}" for letter in name)
 
 
+def name_in_full(video: Video) -> str:
+    """Return the path of a recording below train/ or test/ with its suffix, if it is a file."""
+    recording = video.id if video.cut is None else video.cut.recording
+    return recording if video.is_folder else recording + video.files[0].suffix
+
+
 def sort_videos(videos: Iterable[Video], doubled: Callable[[DataError], object]) -> tuple[Video, ...]:
     """Sort by split and id. Of two videos of a split with one id the first is kept, and ``doubled`` hears of both."""
     seen: dict[tuple[str, str], Video] = {}

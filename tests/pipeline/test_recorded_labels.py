@@ -89,3 +89,58 @@ def test_labels_may_reach_further_than_what_is_left_of_a_damaged_file(root: Path
     label(root, "b,10,95")
     found = anomalous(FolderDataset(root, damaged=True))
     assert found == list(range(10, 10 + len(found)))
+
+
+# ---- how a table may be written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Video,Start,End\nb,10,20\n", "video;start;end\nb;10;20\n", "VIDEO\tStart_Seconds\tEnd_Seconds\nb\t0.4\t0.8\n"),
+        *("video,start,end\nb.mp4,10,20\n", "video,start,end,,\nb,10,20,,\n", "video,start,end,label\nb,10,20,fight\n"),
+        *('video,start,end,by,note\nb,10,20,me,"one, two"\n', "video,start,end,note\nb,10,20\n"),
+    ],
+)
+def test_tables_may_be_written_as_spreadsheets_write_them(root: Path, text: str) -> None:
+    (root / "labels.csv").write_text(text)
+    assert anomalous(FolderDataset(root)) == list(range(10, 20))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("start,end,video\n10,20,b\n", r"labels\.csv: expected the header .*, found 'start,end,video'"),
+        ("video,start,end\n\nb,10,20,fight\n", r"line 3: expected video,start,end with two times, found 'b,10,20,fight'"),
+        ("video,start,end,label\nb,10,20,Normal\n", r"line 2: expected nothing but .*, found label 'Normal'; remove"),
+        ("video;start;end\nb,10,20\n", r"line 2: expected video,start,end with two times, found 'b,10,20'"),
+        ("video,start,end\nb.avi,10,20\n", r"line 2: expected a test video, found 'b\.avi'; give its path below"),
+        ("", r"labels\.csv: expected the header .*, found ''"),
+    ],
+)
+def test_tables_of_which_the_meaning_is_not_plain_are_refused(root: Path, text: str, message: str) -> None:
+    (root / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        anomalous(FolderDataset(root))
+
+
+def test_what_is_left_out_may_be_named_by_its_file(root: Path) -> None:
+    layouts.write_video(root / "train" / "b.avi", 50, "MJPG")
+    for name, part in (("b.avi", "train/b"), ("b.mp4", "test/b"), ("train/b.avi", "train/b"), ("test/b", "test/b")):
+        (root / "left_out.csv").write_text(f"video,start,end\n{name},0,4\n")
+        cut = [f"{video.split}/{video.id}" for video in FolderDataset(root).videos() if video.cut is not None]
+        assert cut == [part]
+
+
+def test_an_id_that_ends_like_a_suffix_is_that_of_its_own_file(root: Path) -> None:
+    layouts.write_video(root / "test" / "b.mp4.mp4", 60)
+    label(root, "b.mp4,1,3")
+    assert anomalous(FolderDataset(root), "b.mp4") == [1, 2]
+    assert anomalous(FolderDataset(root), "b") == []
+
+
+def test_a_recording_that_is_left_out_may_keep_its_labels(root: Path) -> None:
+    layouts.write_video(root / "test" / "c.mp4", 50)
+    label(root, "b,1,3", "c,5,9")
+    (root / "left_out.csv").write_text("video,start,end\nc,0,\n")
+    assert anomalous(FolderDataset(root)) == [1, 2]
