@@ -1,10 +1,12 @@
 """Video files that were cut off: some decode without complaint, up to where a copy or a download stopped.
 
-AVI, MP4 and Matroska (MKV, WebM) say in their headers how long they are. Where a header does not say (a recorder that was
-switched off, and always in MPEG-TS), the frames that are there count. How many frames there should be, only AVI and MP4 say;
-of other files OpenCV works it out from duration and rate.
+AVI, MP4, Matroska (MKV, WebM), ASF (WMV) and FLV say in their headers how long they are. Where a header does not say (a
+recorder that was switched off, and always in MPEG-TS), the frames that are there count. How many frames there should be,
+only AVI and MP4 say; of other files OpenCV works it out from duration and rate.
 """
 
+import math
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +21,10 @@ _TOLERANCE = 64  # bytes; some writers of AVI count their own header twice
 _UNKNOWN = 0xFFFF_FF00  # sizes from here on stand for "not known yet"
 _BOXES = frozenset({b"ftyp", b"free", b"mdat", b"moof", b"moov", b"skip", b"styp", b"wide"})
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_FLV_SIZE = b"\x00\x08filesize\x00"
+_NOTES = 4096  # bytes in which they are looked for
 LOST_SHARE = 0.05
 """Of the frames that a header counts; if more than these cannot be decoded, the file is damaged."""
 LOST_FRAMES = 5
@@ -82,6 +88,8 @@ def _claimed_size(file: BinaryIO, size: int) -> int:
         return 0 if length >= _UNKNOWN else 8 + length
     if head[:4] == _EBML:
         return _matroska_end(file)
+    if head == _ASF[:12] or head[:3] == b"FLV":
+        return _noted_size(head + file.read(_NOTES))
     return max((start + length for _, start, length in _boxes(file, size)), default=0)
 
 
@@ -132,6 +140,17 @@ def _matroska_end(file: BinaryIO) -> int:
     if file.read(len(_SEGMENT)) != _SEGMENT or (length := _read_size(file)) is None:
         return 0
     return file.tell() + length
+
+
+def _noted_size(head: bytes) -> int:
+    """Return the size that the properties of ASF or FLV files note; 0 where there is none, or the file was broadcast."""
+    if (at := head.find(_ASF_PROPERTIES)) >= 0:
+        flags = head[at + 88 : at + 89]
+        return int.from_bytes(head[at + 40 : at + 48], "little") if flags and not flags[0] & 1 else 0
+    if (at := head.find(_FLV_SIZE)) >= 0 and len(number := head[at + len(_FLV_SIZE) :][:8]) == 8:
+        (size,) = struct.unpack(">d", number)
+        return int(size) if math.isfinite(size) else 0
+    return 0
 
 
 def _read_size(file: BinaryIO) -> int | None:

@@ -96,7 +96,7 @@ class FolderDataset(Dataset):
                 for part in self._parts(video, left_out.get(_name(video), ())):
                     kept.add(part.split)
                     yield part
-        for split in sorted({video.split for video in chosen if left_out} - kept):
+        for split in sorted({video.split for video in chosen if left_out and not notes.problems} - kept):
             notes.remarks.append(f"{self.root / LEFT_OUT}: leaves nothing of the {split} recordings; leave out less of them")
 
     def _recordings(self, notes: Notes) -> list[Video]:

@@ -53,8 +53,11 @@ def forget_length(path: Path) -> Path:
 # ---- cut off
 
 
-@pytest.mark.parametrize(("name", "codec"), [("b.mkv", "mp4v"), ("b.mkv", "MJPG"), ("b.webm", "VP80")])
-def test_matroska_that_was_cut_off_is_told_by_the_length_in_its_header(tmp_path: Path, name: str, codec: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("b.mkv", "mp4v"), ("b.mkv", "MJPG"), ("b.webm", "VP80"), ("b.wmv", "WMV2"), ("b.asf", "mp4v"), ("b.flv", "FLV1")],
+)
+def test_a_file_that_was_cut_off_is_told_by_the_length_in_its_header(tmp_path: Path, name: str, codec: str) -> None:
     path = make(tmp_path, name, codec)
     size = path.stat().st_size
     assert not take(tmp_path).problems
@@ -65,7 +68,7 @@ def test_matroska_that_was_cut_off_is_told_by_the_length_in_its_header(tmp_path:
     assert any("it was cut off" in found for found in check(tmp_path).problems)
     used = take(tmp_path, damaged=True)
     assert not used.problems
-    assert 50 < frames_to_test(used) < 70
+    assert 50 < frames_to_test(used) < 75
     assert frames_to_test(check(tmp_path, damaged=True)) == frames_to_test(used)
 
 
@@ -75,6 +78,27 @@ def test_matroska_that_never_got_a_length_has_the_frames_that_are_there(tmp_path
     assert not found.problems
     assert 50 < frames_to_test(found) < 70
     assert frames_to_test(check(tmp_path)) == frames_to_test(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "mark", "offset", "old", "new"),
+    [
+        ("b.asf", "WMV2", bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"), 88, b"\2", b"\3"),
+        ("b.flv", "FLV1", b"filesize\0", 9, b"\x40", bytes(1)),  # a float that is next to nothing
+    ],
+)
+def test_what_was_broadcast_notes_no_length_to_go_by(
+    tmp_path: Path, name: str, codec: str, mark: bytes, offset: int, old: bytes, new: bytes
+) -> None:
+    path = make(tmp_path, name, codec)
+    data = bytearray(path.read_bytes())
+    at = data.index(mark) + offset
+    assert data[at : at + 1] == old
+    data[at : at + 1] = new
+    path.write_bytes(data)
+    cut_off(path)
+    assert not take(tmp_path).problems
+    assert frames_to_test(check(tmp_path)) == frames_to_test(take(tmp_path)) < 75
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00", b"\x84abcd\x18\x53\x80\x67"])
