@@ -42,4 +42,5 @@ def read_elan(path: Path) -> list[Stretch]:
 def _stretch(start: float, end: float, path: Path) -> Stretch:
     if not 0 <= start < end:
         raise DataError(f"{path}: expected annotations with 0 <= start < end, found {start} to {end} ms; mend it in ELAN")
-    return Moment(value=start / 1000, unit="seconds"), Moment(value=end / 1000, unit="seconds")
+    begin, stop = (Moment(value=moment / 1000, unit="seconds") for moment in (start, end))
+    return Stretch(begin, stop, f"{path}, annotation at {begin.value:g} s")

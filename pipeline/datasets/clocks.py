@@ -81,17 +81,33 @@ def clock_of(video: Video) -> Clock:
 def _clock_of_file(path: Path, size: int, changed: int) -> Clock:
     """Read the packets of a file; size and date tell versions of it apart."""
     rate, first = _begin(path)
-    time_T = packet_times(path)
-    if time_T is not None:
-        time_T = time_T[time_T > first - EVEN / 1000]  # what comes before the first key frame cannot be decoded
-    return clock_from(time_T, rate)
+    return clock_from(_decodable(packet_times(path), first), rate)
+
+
+def count_packets(path: Path) -> int | None:
+    """Return how many frames the packets of a video file make, without decoding them; None where they cannot be told.
+
+    Where packets are damaged, fewer can be decoded.
+
+    Raises
+    ------
+    DataError
+        The file cannot be opened.
+    """
+    time_T = _decodable(packet_times(path), _begin(path)[1])
+    return None if time_T is None else len(time_T)
+
+
+def _decodable(time_T: Times | None, first: float) -> Times | None:
+    """Return the times from the ``first`` frame on: what comes before the first key frame cannot be decoded."""
+    return None if time_T is None else time_T[time_T > first - EVEN / 1000]
 
 
 def _begin(path: Path) -> tuple[float, float]:
     """Return the claimed rate, and the time of the first frame that can be decoded, in seconds."""
     capture = open_capture(path)
     capture.grab()
-    found = capture_rate(capture), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    found = capture_rate(capture, path), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     capture.release()
     return found
 

@@ -23,6 +23,7 @@ hidden files are left aside. Either of train/ and test/ may be missing.
 
 import fnmatch
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -37,12 +38,14 @@ from pipeline.datasets.listing import (
     entries,
     frame_folder,
     is_folder,
+    name_in_full,
     natural_key,
     printable,
+    remark_on_unknown,
     subfolders,
     suffix,
+    unknown_files,
 )
-from pipeline.datasets.recorded import recording_of
 from pipeline.datasets.time_tables import Stretch, read_table
 
 LEFT_OUT = "left_out.csv"
@@ -87,16 +90,24 @@ class FolderDataset(Dataset):
         if recordings and not chosen:
             known = ", ".join(dict.fromkeys(camera_of(video) for video in recordings if camera_of(video))) or "none"
             raise DataError(f"{self.root}: expected a camera like {self.camera!r} (dataset.camera), found {known}")
+        kept: set[Split] = set()
         for video in chosen:
             with notes.tolerant():
-                yield from self._parts(video, left_out.get(_name(video), ()))
+                for part in self._parts(video, left_out.get(_name(video), ())):
+                    kept.add(part.split)
+                    yield part
+        for split in sorted({video.split for video in chosen if left_out and not notes.problems} - kept):
+            notes.remarks.append(f"{self.root / LEFT_OUT}: leaves nothing of the {split} recordings; leave out less of them")
 
     def _recordings(self, notes: Notes) -> list[Video]:
         splits: tuple[Split, ...] = ("train", "test")
         found: list[Video] = []
+        unknown: list[Path] = []
         for split in splits:
             with notes.tolerant():
-                found.extend(find_videos(self.root / split, split))
+                found.extend(find_videos(self.root / split, split, unknown))
+        if unknown:
+            notes.remarks.append(remark_on_unknown(unknown))
         return found
 
     def cameras(self) -> list[str]:
@@ -108,9 +119,11 @@ class FolderDataset(Dataset):
         path = self.root / LEFT_OUT
         if not path.is_file():
             return {}
-        known = {_name(video): _name(video) for video in recordings}
-        ids = [video.id for video in recordings]
-        known |= {video.id: _name(video) for video in recordings if ids.count(video.id) == 1}
+        known: dict[str, str] = {}
+        for name in (name_in_full, _id):  # an id goes before the full name of another recording
+            names = Counter(map(name, recordings))
+            known |= {name(video): _name(video) for video in recordings if names[name(video)] == 1}
+            known |= {f"{video.split}/{name(video)}": _name(video) for video in recordings}
         return read_table(path, known, open_end=True)
 
     def _parts(self, video: Video, left_out: Sequence[Stretch]) -> Iterator[Video]:
@@ -119,9 +132,9 @@ class FolderDataset(Dataset):
         if not left_out:
             yield replace(video, cut=cut) if cut.selects or cut.damaged else video
             return
-        if len({moment.unit for stretch in left_out for moment in stretch if moment is not None}) > 1:
+        if len({stretch.start.unit for stretch in left_out}) > 1:  # a line has one unit
             raise DataError(f"{self.root / LEFT_OUT}: expected frames or seconds for {video.id}, found both; use either")
-        parts = parts_without(left_out)
+        parts = parts_without([(stretch.start, stretch.end) for stretch in left_out])
         for number, (start, stop) in enumerate(parts, start=1):
             name = f"{video.id}@{number}" if len(parts) > 1 else video.id
             yield replace(video, id=name, cut=replace(cut, start=start, stop=stop))
@@ -141,9 +154,9 @@ class FolderDataset(Dataset):
     @cached_property
     def _labels(self) -> FolderLabels:
         tests = [video for video in self.survey.videos if video.split == "test"]
-        if self.camera != "*":  # a table may name videos of other cameras
-            return FolderLabels(self.root, tests, [video.id for video in find_videos(self.root / "test", "test")])
-        return FolderLabels(self.root, tests, [recording_of(video) for video in tests])
+        if self.camera != "*" or (self.root / LEFT_OUT).is_file():  # a table may name what does not count here
+            return FolderLabels(self.root, tests, list(find_videos(self.root / "test", "test")))
+        return FolderLabels(self.root, tests, tests)
 
 
 def camera_of(video: Video) -> str:
@@ -151,22 +164,32 @@ def camera_of(video: Video) -> str:
     return video.id.partition("/")[0] if "/" in video.id else ""
 
 
+def _id(video: Video) -> str:
+    return video.id
+
+
 def _name(video: Video) -> str:
     return f"{video.split}/{video.id}"
 
 
-def find_videos(top: Path, split: Split) -> Iterator[Video]:
-    """Yield the videos below a folder in natural order, as ``root/train`` above; none where there is no such folder."""
-    return _walk(top, "", split, ()) if top.is_dir() else iter(())
+def find_videos(top: Path, split: Split, unknown: list[Path] | None = None) -> Iterator[Video]:
+    """Yield the videos below a folder in natural order, as ``root/train`` above; none where there is no such folder.
+
+    Files that are left aside, and should be told, are added to ``unknown``.
+    """
+    return _walk(top, "", split, (), [] if unknown is None else unknown) if top.is_dir() else iter(())
 
 
-def _walk(folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int], ...]) -> Iterator[Video]:
+def _walk(
+    folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int], ...], unknown: list[Path]
+) -> Iterator[Video]:
     """Yield the videos of a folder and of those below; links are followed unless they lead back up."""
     stat = folder.stat()
     identity = stat.st_dev, stat.st_ino
     if identity in parents:
         return
     found = entries(folder)
+    unknown += [folder / name for name in unknown_files(found)]
     names = [entry.name for entry in found if suffix(entry.name) in VIDEO_SUFFIXES and not is_folder(entry)]
     for name in sorted(names, key=natural_key):
         yield Video(id=printable(prefix + name.rpartition(".")[0]), split=split, files=(folder / name,))
@@ -174,7 +197,7 @@ def _walk(folder: Path, prefix: str, split: Split, parents: tuple[tuple[int, int
     if not names:
         yield from _own_frames(folder, prefix, split, found, empty=not below)
     for path in below:
-        yield from _walk(path, f"{prefix}{path.name}/", split, (*parents, identity))
+        yield from _walk(path, f"{prefix}{path.name}/", split, (*parents, identity), unknown)
 
 
 def _own_frames(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.contract import DataError, Labels, Video
 from pipeline.datasets.annotation_tools import read_elan
+from pipeline.datasets.listing import name_in_full
 from pipeline.datasets.reader import native_size
 from pipeline.datasets.recorded import RecordedFrames, recording_of
 from pipeline.datasets.time_tables import Stretch, read_table
@@ -24,10 +25,10 @@ class FolderLabels:
     tests
         Its test videos: if one of them has labels, all must.
     recordings
-        Ids that a table may name.
+        Whole recordings, which a table may name.
     """
 
-    def __init__(self, root: Path, tests: Sequence[Video], recordings: Sequence[str]) -> None:
+    def __init__(self, root: Path, tests: Sequence[Video], recordings: Sequence[Video]) -> None:
         self.root = root
         self._tests = tests
         self._recordings = recordings
@@ -75,7 +76,7 @@ class FolderLabels:
         if path.suffix == ".npy":
             return frames.pick(as_labels(load_npy(path), path), path)
         stretches = read_elan(path) if path.suffix == ".eaf" else self._rows.get(frames.recording, [])
-        return frames.mark(stretches, path)
+        return frames.mark(stretches)
 
     @cached_property
     def _table(self) -> Path | None:
@@ -84,7 +85,8 @@ class FolderLabels:
 
     @cached_property
     def _rows(self) -> dict[str, list[Stretch]]:
-        known = {name: name for name in self._recordings}
+        known = {name_in_full(video): recording_of(video) for video in self._recordings}
+        known |= {name: name for name in known.values()}
         return read_table(self._table, known, what="a test video") if self._table else {}
 
     def _mask_file(self, recording: str) -> Path:

@@ -22,6 +22,7 @@ from pipeline.datasets.cuts import describe, goes_by_time
 from pipeline.datasets.known_files import Finding, KnownFiles
 from pipeline.datasets.listing import ImageFiles, printable
 from pipeline.datasets.probe import Content, content_of_part, probe
+from pipeline.datasets.remainders import is_left_aside, remark_on_remainder, too_short
 from pipeline.datasets.remote import fetch, is_listed
 
 MOST_READERS = 8  # videos read at once: decoding takes the cores, but a disk has only one head
@@ -48,7 +49,7 @@ class Inventory:
     label_digest: str
     """Hex hash of all label files and of which video each belongs to; empty where there are none."""
     remarks: tuple[str, ...] = ()
-    """What is worth knowing of videos that can be used, such as that one was cut off."""
+    """What is worth knowing and keeps nothing from being used, such as that a video was cut off."""
 
 
 def take_inventory(dataset: Dataset, cache_file: Path, on_progress: Report | None = None) -> Inventory:
@@ -72,11 +73,18 @@ def take_inventory(dataset: Dataset, cache_file: Path, on_progress: Report | Non
     known.save()
     records: list[VideoRecord] = []
     problems: list[Problem] = []
+    remarks = [found.remark for found in findings.values() if isinstance(found, Content) and found.remark]
     for video in videos:
-        _add(video, findings[_name(video)], known.signature(_name(video)), records, problems)
-    remarks = dict.fromkeys(found.remark for found in findings.values() if isinstance(found, Content) and found.remark)
+        finding = findings[_name(video)]
+        if isinstance(finding, Content) and is_left_aside(video, finding.num_frames):
+            remarks.append(remark_on_remainder(video, finding.num_frames))
+        else:
+            _add(video, finding, known.signature(_name(video)), records, problems)
     return Inventory(
-        records=tuple(records), problems=tuple(problems), label_digest=label_digest, remarks=tuple(map(printable, remarks))
+        records=tuple(records),
+        problems=tuple(problems),
+        label_digest=label_digest,
+        remarks=tuple(map(printable, dict.fromkeys(remarks))),
     )
 
 
@@ -159,9 +167,7 @@ def _add(
     if isinstance(finding, str):
         problems.append(_problem(video, finding))
     elif finding.num_frames < CLIP_FRAMES:
-        path = video.files[0].parent if video.is_folder else video.files[0]
-        message = f"{path}: expected at least {CLIP_FRAMES} frames (one clip), found {finding.num_frames}; remove it"
-        problems.append(_problem(video, message))
+        problems.append(_problem(video, too_short(video, finding.num_frames)))
     else:
         content = asdict(finding)
         del content["remark"], content["timed"]

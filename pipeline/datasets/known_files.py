@@ -15,7 +15,7 @@ import cv2
 from pipeline.datasets.probe import Content
 from pipeline.files import write_json
 
-CACHE_VERSION = 3  # raised when probing would give other results for the same files
+CACHE_VERSION = 4  # raised when probing would give other results for the same files
 SAVE_SECONDS = 10.0  # a first inventory of a large dataset takes long: an interruption loses no more than this
 
 Finding = Content | str

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,20 @@ from typing import overload
 from pipeline.contract import DataError, Split, Video
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-VIDEO_SUFFIXES = frozenset(
-    {".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+RAW_SUFFIXES = frozenset({".264", ".265", ".h264", ".h265", ".hevc"})
+"""Video without a container, which does not say its rate."""
+VIDEO_SUFFIXES = RAW_SUFFIXES | {
+    *(".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2t", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+    *(".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+}
+_BESIDE = frozenset(
+    {
+        *(".aac", ".ass", ".csv", ".db", ".eaf", ".gif", ".htm", ".html", ".idx", ".ini", ".json", ".log", ".m4a", ".md"),
+        *(".mp3", ".nfo", ".npy", ".npz", ".pdf", ".srt", ".sub", ".thm", ".toml", ".txt", ".vtt", ".wav", ".xml", ".yaml"),
+        ".yml",
+    }
 )
+"""What lies beside recordings: labels, notes, subtitles, sound, thumbnails."""
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _LAST_NUMBER = re.compile(r"(\d+)\D*$", re.ASCII)
 _RUNS = re.compile(r"(\d+)", re.ASCII)
@@ -85,6 +97,22 @@ def frame_number(name: str) -> int | None:
 def suffix(name: str) -> str:
     """Return the suffix in lower case, with its dot; faster than pathlib, which matters for 300,000 names."""
     return name[name.rfind(".") :].lower()
+
+
+def unknown_files(found: Sequence[os.DirEntry[str]]) -> list[str]:
+    """Return the names of files that are no video, no image and nothing that lies beside these, in order."""
+    known = VIDEO_SUFFIXES | IMAGE_SUFFIXES | _BESIDE
+    return sorted(entry.name for entry in found if suffix(entry.name) not in known and not is_folder(entry))
+
+
+def remark_on_unknown(paths: Sequence[Path]) -> str:
+    """Return what there is to say of files that were left aside since their suffixes are not known."""
+    kinds = Counter(path.suffix.lower() or "no suffix" for path in paths)
+    counts = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    return (
+        f"{paths[0]}: expected a video or an image, found another suffix; files left aside: {counts}; if they are "
+        "recordings, convert them, or give them the suffix of their format (docs/datasets.md names those that are read)"
+    )
 
 
 @dataclass(frozen=True)
@@ -183,6 +211,12 @@ def frame_folder(folder: Path, video_id: str, split: Split, found: Sequence[os.D
 def printable(name: str) -> str:
     """Return a name without control characters or undecodable bytes, which terminals and JSON trip over."""
     return "".join(letter if letter.isprintable() else f"%{ord(letter):02X}" for letter in name)
+
+
+def name_in_full(video: Video) -> str:
+    """Return the path of a recording below train/ or test/ with its suffix, if it is a file."""
+    recording = video.id if video.cut is None else video.cut.recording
+    return recording if video.is_folder else recording + video.files[0].suffix
 
 
 def sort_videos(videos: Iterable[Video], doubled: Callable[[DataError], object]) -> tuple[Video, ...]:

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 
+from pipeline.config import CLIP_FRAMES
 from pipeline.contract import Array, DataError, Video
 from pipeline.datasets import reader
 from pipeline.datasets.clocks import clock_of
@@ -21,6 +23,7 @@ from pipeline.datasets.cuts import count_kept, describe, rate_of
 from pipeline.datasets.headers import Size, image_size, shown
 from pipeline.datasets.images import decode_image, read_bytes, to_rgb
 from pipeline.datasets.listing import ImageFiles, file_names, numbering_errors, where
+from pipeline.datasets.remainders import is_left_aside, remark_on_remainder, too_short
 from pipeline.datasets.remote import fetch
 from pipeline.datasets.seen import see_file
 from pipeline.datasets.uneven import remarks_on_repeats, remarks_on_times
@@ -132,22 +135,29 @@ def _look_at_file(video: Video, deep: bool) -> Look:
     if path.exists() and not path.is_file():  # a pipe, for one, would be waited for
         problem = f"{path}: expected a file, found something else; remove it"
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(problem,))
-    damaged = False
+    may_be_damaged = video.cut is not None and video.cut.damaged
+    cut_off = _cut_off(path)
+    if cut_off and may_be_damaged:
+        remarks.append(f"{cut_off}; what can be decoded is used")
+    elif cut_off:
+        problems.append(cut_off)
+    made_up = 1 if cut_off and may_be_damaged else 0  # where it was cut off, a decoder makes a frame up
     try:
-        check_whole(path)
-    except DataError as error:
-        damaged = video.cut is not None and video.cut.damaged
-        (remarks if damaged else problems).append(f"{error}{'; what can be decoded is used' if damaged else ''}")
-    try:
-        seen = see_file(path, deep=deep, count=deep or damaged)
+        seen = see_file(path, deep=deep, count=deep or made_up > 0)
     except DataError as error:
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(*problems, str(error)))
     problems += seen.problems(path)
-    remarks += seen.remarks(path)
+    if seen.is_damaged and not cut_off and not may_be_damaged:
+        problems.append(
+            f"{path}: expected {seen.claimed} frames as its header says, found {seen.frames} that can be decoded; it is "
+            'damaged: copy or convert it anew, or use what is left of your recording (dataset.damaged = "use")'
+        )
+    else:
+        remarks += seen.remarks(path)
     remarks += remarks_on_times(video, seen.time_T, seen.fps)
     whole = Look(
         video=video,
-        num_frames=seen.frames - damaged if seen.exact else seen.claimed,  # where it was cut off, a decoder makes a frame up
+        num_frames=seen.frames - made_up if seen.exact else seen.claimed,
         exact=seen.exact,
         sizes=seen.sizes,
         fps=seen.fps,
@@ -156,6 +166,15 @@ def _look_at_file(video: Video, deep: bool) -> Look:
         remarks=tuple(remarks),
     )
     return _look_at_part(whole)
+
+
+def _cut_off(path: Path) -> str:
+    """Return what there is to say of a file that was cut off; empty of others."""
+    try:
+        check_whole(path)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _look_at_part(whole: Look) -> Look:
@@ -170,12 +189,12 @@ def _look_at_part(whole: Look) -> Look:
     except DataError as error:
         return replace(whole, num_frames=0, problems=(*whole.problems, str(error)))
     likeness = f"{whole.likeness} {describe(cut)}"
-    problems = whole.problems
-    if whole.num_frames and not frames:
-        found = f"{where(video)}: expected frames in the part {video.id}, found none of {whole.num_frames}; see left_out.csv"
-        problems += (found,)
-    remarks = (*whole.remarks, *remarks_on_repeats(video, clock, frames))
-    return replace(whole, num_frames=frames, fps=fps, likeness=likeness, problems=problems, remarks=remarks)
+    part = replace(whole, num_frames=frames, fps=fps, likeness=likeness)
+    if whole.num_frames and is_left_aside(video, frames):
+        return replace(part, num_frames=0, remarks=(*whole.remarks, remark_on_remainder(video, frames)))
+    if whole.num_frames and frames < CLIP_FRAMES:
+        return replace(part, num_frames=0, problems=(*whole.problems, too_short(video, frames)))
+    return replace(part, remarks=(*whole.remarks, *remarks_on_repeats(video, clock, frames)))
 
 
 def _file_likeness(video: Video) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.contract import DataError, Video
 from pipeline.datasets.captures import capture_rate, open_capture
 from pipeline.datasets.clocks import Times, clock_from, clock_of
-from pipeline.datasets.containers import check_whole
+from pipeline.datasets.containers import check_whole, counted_frames, lacks_frames
 from pipeline.datasets.cuts import UNTIMED, count_kept, digest_cut, goes_by_time, rate_of
 from pipeline.datasets.images import decode_image, read_bytes, size_error, to_rgb
 from pipeline.datasets.listing import check_numbering, where
@@ -79,7 +79,8 @@ def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
         return known[digest]
     capture = open_capture(path)
     try:
-        fps = capture_rate(capture)
+        fps = capture_rate(capture, path)
+        counted = counted_frames(path, capture)
         size: tuple[int, int] | None = None
         times: list[float] = []
         while capture.grab():
@@ -99,6 +100,8 @@ def _probe_file(video: Video, known: Mapping[str, Content]) -> Content:
     if damage:
         num_frames -= 1  # of the frame in which it was cut off, a decoder shows what it makes up
         damage = f"{damage}; its first {num_frames} frames are used"
+    elif lacks_frames(counted, num_frames):
+        damage = f"{path}: its header claims {counted} frames, {num_frames} can be decoded and count"
     height, width = size
     return Content(
         num_frames=num_frames, height=height, width=width, fps=fps, digest=digest, remark=damage, timed=timed

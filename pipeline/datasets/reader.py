@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from pipeline.contract import Cut, DataError, Video
+from pipeline.datasets import captures
 from pipeline.datasets.captures import ONE_THREAD, open_capture
 from pipeline.datasets.clocks import clock_of
 from pipeline.datasets.cuts import count_kept, frame_at
@@ -277,9 +278,9 @@ def claimed_frames(video: Video) -> int:
     if video.is_folder:
         return _kept(video, len(video.files))
     capture = open_capture(video.files[0])
-    claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    claimed = captures.claimed_frames(capture)
     capture.release()
-    return _kept(video, int(claimed)) if 0 < claimed < 2**31 else 0
+    return _kept(video, claimed) if claimed else 0
 
 
 def count_frames(video: Video) -> int:

@@ -2,22 +2,25 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import DataError, Video
-from pipeline.datasets.clocks import Clock, clock_of
-from pipeline.datasets.containers import check_whole
+from pipeline.datasets.captures import open_capture
+from pipeline.datasets.clocks import ROUNDING, Clock, clock_of
+from pipeline.datasets.containers import check_whole, counted_frames, lacks_frames
 from pipeline.datasets.cuts import UNTIMED, count_kept, kept_frames, step_of, to_frame
 from pipeline.datasets.listing import where
 from pipeline.datasets.time_tables import Stretch
 from pipeline.datasets.track_files import Rows, check_frames
-from pipeline.datasets.truth import Bools, check_length, mark_intervals
+from pipeline.datasets.truth import Bools, check_length
 
 SLACK_SECONDS = 1.0
 """By which a stretch in seconds may end behind a recording: players round its length up."""
+REMEDY = "give one per recorded frame, or restore what the recording lacks"
 
 
 def recording_of(video: Video) -> str:
@@ -47,11 +50,32 @@ class RecordedFrames:
         """Whether the end of the recording is missing: its labels may reach further than it does."""
         if self.video.is_folder or self.video.cut is None or not self.video.cut.damaged:
             return False
+        path = self.video.files[0]
         try:
-            check_whole(self.video.files[0])
+            check_whole(path)
         except DataError:
             return True
-        return False
+        capture = open_capture(path)
+        counted = counted_frames(path, capture)
+        capture.release()
+        return self.video.cut.stop is None and lacks_frames(counted, self._behind)
+
+    @cached_property
+    def _behind(self) -> int:
+        """The first recorded frame behind this part; of thinned out ones, at most a step too high."""
+        cut = self.video.cut
+        if cut is None or not self.selected:
+            return self.num_frames
+        last, time_T = int(self._recorded_T[-1]), self._clock.time_T
+        if time_T is not None:
+            return max(last + 1, len(time_T))
+        return last + ceil(step_of(cut, self._clock, where(self.video)) - ROUNDING)
+
+    @cached_property
+    def _end(self) -> int | None:
+        """The first frame behind the recording, as :attr:`_behind`; None if it was cut off, or goes on behind this part."""
+        cut = self.video.cut
+        return None if self._cut_off or (cut is not None and cut.stop is not None) else self._behind
 
     def pick(self, values: Bools, path: Path) -> Bools:
         """Return those of the values, one per recorded frame along the first axis, that belong to frames which count."""
@@ -59,9 +83,10 @@ class RecordedFrames:
             return values[self._recorded_T]
         cut = self.video.cut
         if cut is None or not self.selected:
-            check_length(len(values), self.num_frames, self.recording, path)
+            check_length(len(values), self.num_frames, self.recording, path, remedy=REMEDY)
             return values
-        check_length(count_kept(cut, self._clock, len(values), str(path)), self.num_frames, self.video.id, path)
+        kept = count_kept(cut, self._clock, len(values), str(path))
+        check_length(kept, self.num_frames, self.video.id, path, remedy=REMEDY)
         return values[self._recorded_T]
 
     def pick_rows(self, row_R6: Rows, path: Path) -> Rows:
@@ -76,39 +101,31 @@ class RecordedFrames:
         picked_R6[:, 1] = place_R[kept_R]
         return picked_R6
 
-    def mark(self, stretches: Sequence[Stretch], path: Path) -> Bools:
-        """Return (num_frames,) bool, True inside the stretches of the recording."""
-        found = [self._interval(stretch) for stretch in stretches]
-        if not self.selected and not self._cut_off:
-            return mark_intervals(found, self.num_frames, self.recording, path)
-        self._check_end(found, path)
+    def mark(self, stretches: Sequence[Stretch]) -> Bools:
+        """Return (num_frames,) bool, True inside the stretches of the recording; none may reach behind its end."""
         frame_T = np.zeros(self.num_frames, np.bool_)
-        for start, stop in found:
+        for stretch in stretches:
+            start, stop = self._interval(stretch)
+            if self._end is not None and stop > self._end:
+                raise self._behind_end(stretch, start, stop, self._end)
             frame_T |= (self._recorded_T >= start) & (self._recorded_T < stop)
         return frame_T
 
+    def _behind_end(self, stretch: Stretch, start: int, stop: int, end: int) -> DataError:
+        thinned = self.video.cut is not None and self.video.cut.fps is not None
+        return DataError(
+            f"{stretch.where}: expected a stretch within the {'about ' if thinned else ''}{end} frames of recording "
+            f"{self.recording}, found frames {start} to {stop - 1} (counted from 0); correct it, or restore what the "
+            "recording lacks"
+        )
+
     def _interval(self, stretch: Stretch) -> tuple[int, int]:
-        start, end = stretch
-        assert end is not None  # tables of labels have no open ends
-        if start.unit == "frames":
-            return int(start.value), int(end.value)
+        assert stretch.end is not None  # tables of labels have no open ends
+        if stretch.start.unit == "frames":
+            return int(stretch.start.value), int(stretch.end.value)
         if not self.video.timed:
             raise DataError(f"{where(self.video)}: {UNTIMED}, or give labels in frames")
-        first, stop = (to_frame(moment, self._clock, where(self.video)) for moment in (start, end))
-        if not self.selected and self.num_frames < stop <= self.num_frames + SLACK_SECONDS * self._clock.rate:
-            stop = self.num_frames
-        return first, max(stop, first + 1)
-
-    def _check_end(self, found: Sequence[tuple[int, int]], path: Path) -> None:
-        """Refuse what begins behind the recording, as far as its end is known: that of its last part is."""
-        cut = self.video.cut
-        if cut is None or cut.stop is not None or not found or self._cut_off:
-            return
-        end = int(self._recorded_T[-1]) + step_of(cut, self._clock, where(self.video))
-        if (last := max(start for start, _ in found)) >= end:
-            raise DataError(
-                f"{path}: expected anomalous stretches within recording {self.recording}, which ends about frame {end:.0f}, "
-                f"found one from frame {last} on; labels and recordings must belong together"
-            )
-
-
+        start, stop = (to_frame(moment, self._clock, where(self.video)) for moment in (stretch.start, stretch.end))
+        if self._end is not None and self._end < stop <= self._end + SLACK_SECONDS * self._clock.rate:
+            stop = self._end
+        return start, max(stop, start + 1)

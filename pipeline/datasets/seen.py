@@ -1,6 +1,5 @@
 """What is seen of a video file when it is decoded: its first frame, or all of them."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import numpy as np
 
 from pipeline.contract import DataError
 from pipeline.datasets import captures
-from pipeline.datasets.clocks import Times, packet_times
+from pipeline.datasets.clocks import Times, count_packets, packet_times
+from pipeline.datasets.containers import counted_frames, lacks_frames
 from pipeline.datasets.headers import Size, shown
 from pipeline.datasets.images import to_rgb
 
@@ -26,7 +26,9 @@ class Seen:
     frames: int
     """That were grabbed."""
     claimed: int
-    """By its header; 0 = it does not say."""
+    """By its header; where that does not count them and not all were grabbed, by its packets. 0 = it does not say."""
+    counted: bool
+    """Whether its header counts them, so that ``claimed`` was not worked out from duration and rate."""
     exact: bool
     """Whether all frames were grabbed."""
     sizes: Counter[Size]
@@ -35,8 +37,13 @@ class Seen:
     time_T: Times
     """(T,) seconds at which the frames come, of all or of the first ones; empty where that cannot be told."""
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether so many frames that its header counts cannot be decoded that it must be damaged."""
+        return self.exact and bool(self.sizes) and self.counted and lacks_frames(self.claimed, self.frames)
+
     def problems(self, path: Path) -> Iterator[str]:
-        """Yield what keeps it from being used."""
+        """Yield what keeps it from being used, but for damage."""
         if not self.sizes and not self.wrong:
             yield f"{path}: expected a video, found no frame that can be decoded; copy or convert it anew"
         if len(self.sizes) > 1:
@@ -58,9 +65,9 @@ def see_file(path: Path, *, deep: bool, count: bool) -> Seen:
     """
     capture = captures.open_capture(path)
     try:
-        fps = captures.capture_rate(capture)
-        header = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        claimed = int(header) if math.isfinite(header) and 0 < header < 2**31 else 0
+        fps = captures.capture_rate(capture, path)
+        counted = counted_frames(path, capture)
+        claimed = counted or (captures.claimed_frames(capture) if count else count_packets(path) or 0)
         exact = count or not claimed
         times, sizes, wrong = _grab(capture, str(path), most=None if exact else 1, deep=deep)
     finally:
@@ -69,6 +76,7 @@ def see_file(path: Path, *, deep: bool, count: bool) -> Seen:
     return Seen(
         frames=len(times),
         claimed=claimed,
+        counted=counted > 0,
         exact=exact or not sizes,
         sizes=sizes,
         wrong=wrong,

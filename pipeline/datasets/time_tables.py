@@ -6,7 +6,8 @@
     gate/morning,120,180         from frame 120 to 179: the end is not included
     gate/morning,1:02:00,        an empty end is that of the recording (of left-out stretches only)
 
-With the header ``video,start_seconds,end_seconds`` plain numbers are seconds.
+With the header ``video,start_seconds,end_seconds`` plain numbers are seconds. Cells may be separated by semicolons or tabs,
+and columns behind these three, which must have names, are not read.
 """
 
 import csv
@@ -15,15 +16,29 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.contract import DataError, Moment
 from pipeline.datasets.remote import fetch
 
-Stretch = tuple[Moment, Moment | None]
-_HEADERS = {("video", "start", "end"): "frames", ("video", "start_seconds", "end_seconds"): "seconds"}
+_HEADERS: dict[tuple[str, ...], str] = {
+    ("video", "start", "end"): "frames",
+    ("video", "start_seconds", "end_seconds"): "seconds",
+}
+_NO_ANOMALY = frozenset({"0", "normal", "false", "no"})
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 _SECONDS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*s", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+
+
+class Stretch(NamedTuple):
+    """A stretch of a recording."""
+
+    start: Moment
+    end: Moment | None
+    """Not included; None: that of the recording."""
+    where: str
+    """File and line that say so, for messages."""
 
 
 def read_table(
@@ -42,34 +57,52 @@ def read_table(
     found: dict[str, list[Stretch]] = {}
     try:
         with fetch(path).open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
-            header = tuple(name.strip() for name in next(lines, []))
-            if header not in _HEADERS:
-                raise DataError(
-                    f"{path}: expected the header video,start,end (frames) or video,start_seconds,end_seconds, found "
-                    f"{','.join(header)!r}"
-                )
+            first = file.readline()
+            separator = next((letter for letter in ",;\t" if letter in first), ",")
+            columns = _columns(next(csv.reader([first], delimiter=separator), []), path)
+            lines = csv.reader(file, delimiter=separator)
             for cells in filter(any, lines):
-                where = f"{path}, line {lines.line_num}"
-                name, stretch = _parse_row(cells, where, seconds=_HEADERS[header] == "seconds", open_end=open_end)
+                where = f"{path}, line {lines.line_num + 1}"
+                name, stretch = _parse_row(_cells(cells, columns, where), where, _HEADERS[columns[:3]], open_end=open_end)
                 found.setdefault(_known(name, known, where, what), []).append(stretch)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: expected a CSV file in UTF-8, found: {error}") from error
     return found
 
 
-def _parse_row(cells: Sequence[str], where: str, *, seconds: bool, open_end: bool) -> tuple[str, Stretch]:
-    stripped = [cell.strip() for cell in cells]
-    if len(stripped) != 3:
-        raise DataError(f"{where}: expected video,start,end with two times, found {','.join(cells)!r}")
-    name, start_cell, end_cell = stripped
+def _columns(header: Sequence[str], path: Path) -> tuple[str, ...]:
+    """Return the names of the columns, in lower case."""
+    columns = tuple(name.strip().lower() for name in header)
+    if columns[:3] not in _HEADERS:
+        raise DataError(
+            f"{path}: expected the header video,start,end (frames) or video,start_seconds,end_seconds, found "
+            f"{','.join(header).strip()!r}"
+        )
+    return columns
+
+
+def _cells(row: Sequence[str], columns: Sequence[str], where: str) -> list[str]:
+    """Return the first three cells of a row; those in further columns with a name may say all but that nothing happened."""
+    cells = [cell.strip() for cell in row]
+    unnamed = [cell for i, cell in enumerate(cells) if i >= len(columns) or not columns[i]]
+    if len(cells) < 3 or any(unnamed):
+        raise DataError(f"{where}: expected video,start,end with two times, found {','.join(row)!r}")
+    for column, cell in zip(columns[3:], cells[3:], strict=False):
+        if cell.lower() in _NO_ANOMALY:
+            raise DataError(f"{where}: expected nothing but stretches that count, found {column} {cell!r}; remove the line")
+    return cells[:3]
+
+
+def _parse_row(cells: Sequence[str], where: str, unit: str, *, open_end: bool) -> tuple[str, Stretch]:
+    name, start_cell, end_cell = cells
+    seconds = unit == "seconds"
     start = parse_moment(start_cell, where, seconds=seconds)
     end = None if open_end and not end_cell else parse_moment(end_cell, where, seconds=seconds)
     if end is not None and end.unit != start.unit:
         raise DataError(f"{where}: expected start and end both in frames or in seconds, found {start_cell} and {end_cell}")
     if end is not None and not start.value < end.value:
         raise DataError(f"{where}: expected 0 <= start < end (end is exclusive), found {start_cell} and {end_cell}")
-    return name, (start, end)
+    return name, Stretch(start, end, where)
 
 
 def parse_moment(cell: str, where: str, *, seconds: bool = False) -> Moment:
@@ -100,6 +133,6 @@ def parse_moment(cell: str, where: str, *, seconds: bool = False) -> Moment:
 def _known(name: str, known: Mapping[str, str], where: str, what: str) -> str:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "ids are paths below train/ or test/ without the suffix"
+        hint = f"did you mean {close[0]!r}?" if close else "give its path below train/ or test/, with or without the suffix"
         raise DataError(f"{where}: expected {what}, found {name!r}; {hint}")
     return known[name]

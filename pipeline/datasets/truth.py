@@ -61,13 +61,17 @@ def as_labels(values: NDArray[Any], path: Path) -> Bools:
     return np.asarray(values.reshape(-1), dtype=np.bool_)
 
 
-def check_length(found: int, num_frames: int, video_id: str, path: Path) -> None:
-    """Raise DataError unless there is one label per frame."""
+def check_length(
+    found: int,
+    num_frames: int,
+    video_id: str,
+    path: Path,
+    *,
+    remedy: str = "labels and frames must come from the same release of the dataset",
+) -> None:
+    """Raise DataError, with the remedy, unless there is one label per frame."""
     if found != num_frames:
-        raise DataError(
-            f"{path}: expected labels of {num_frames} frames (video {video_id}), found {found}; "
-            "labels and frames must come from the same release of the dataset"
-        )
+        raise DataError(f"{path}: expected labels of {num_frames} frames (video {video_id}), found {found}; {remedy}")
 
 
 def check_size(mask_THW: Bools, size: tuple[int, int], path: Path) -> None:

@@ -192,7 +192,7 @@ def test_one_id_for_two_videos_does_not_hide_the_labels_that_do_not_fit(folder: 
     (folder / "labels.csv").write_text("video,start,end\nc,3,70\n")
     found = problems(folder, "folder")
     assert "expected one train video with the id 'd'" in found[0]
-    assert "expected anomalous intervals within the 22 frames of video c" in found[1]
+    assert "line 2: expected a stretch within the 22 frames of recording c" in found[1]
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -413,7 +413,7 @@ def test_folder_csv_intervals_start_at_zero_and_exclude_the_end(tmp_path: Path) 
         ("video,start,end\nnon,1,2\n", r"labels\.csv, line 2: expected a test video, found 'non'; did you mean 'noon'"),
         ("video,start,end\nnoon,1\n", r"line 2: expected video,start,end with two times, found 'noon,1'"),
         ("video,start,end\nnoon,5,5\n", r"line 2: expected 0 <= start < end"),
-        ("video,start,end\nnoon,5,21\n", r"expected .* within the 20 frames of video noon, found frames 5 to 20"),
+        ("video,start,end\nnoon,5,21\n", r"line 2: expected .* the 20 frames of recording noon, found frames 5 to 20"),
     ],
 )
 def test_folder_csv_mistakes_are_named_by_line(tmp_path: Path, text: str, message: str) -> None:
