@@ -164,6 +164,8 @@ def _check_split(
         note = checked.warnings if dataset.may_lack(table.split) else checked.problems
         note.append(f"expected {table.split} videos, found none; see docs/datasets.md for where they belong")
         return
+    if not table.frames and not any(look.problems for look in looks):
+        checked.problems.append(f"expected {table.split} videos of which frames count, found none; leave out less of them")
     if len(table.sizes) > 1:
         sizes = ", ".join(f"{size} ({count})" for size, count in table.sizes.most_common())
         checked.warnings.append(f"{table.split}: videos of {len(table.sizes)} sizes, all resized to one: {sizes}")

@@ -240,5 +240,5 @@ def _first(video: Video) -> str:
 def where(video: Video) -> str:
     """Return what to call a video in a message: the path of its folder or file."""
     if not video.files:
-        return f"{video.split} video {video.id}"
+        return str(video.files.folder) if isinstance(video.files, ImageFiles) else f"{video.split} video {video.id}"
     return str(video.files[0].parent if video.is_folder else video.files[0])

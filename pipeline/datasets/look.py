@@ -132,8 +132,7 @@ def _look_at_file(video: Video, deep: bool) -> Look:
     path = video.files[0]
     problems: list[str] = []
     remarks: list[str] = []
-    if path.exists() and not path.is_file():  # a pipe, for one, would be waited for
-        problem = f"{path}: expected a file, found something else; remove it"
+    if problem := _no_file(path):
         return Look(video=video, num_frames=0, sizes=Counter(), problems=(problem,))
     may_be_damaged = video.cut is not None and video.cut.damaged
     cut_off = _cut_off(path)
@@ -166,6 +165,15 @@ def _look_at_file(video: Video, deep: bool) -> Look:
         remarks=tuple(remarks),
     )
     return _look_at_part(whole)
+
+
+def _no_file(path: Path) -> str:
+    """Return what there is to say of something that is no file, such as a pipe, which would be waited for; or empty."""
+    if path.is_file():
+        return ""
+    if path.is_symlink() and not path.exists():
+        return f"{path}: expected a file, found a link to {path.readlink()}, which is gone; restore that, or remove the link"
+    return f"{path}: expected a file, found something else; remove it" if path.exists() else ""
 
 
 def _cut_off(path: Path) -> str:

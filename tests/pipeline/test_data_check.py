@@ -108,6 +108,7 @@ def test_no_problem_hides_another(folder: Path) -> None:
     (folder / "train" / "d.avi").write_bytes((folder / "train" / "d.avi").read_bytes()[:-3000])
     layouts.write_frames(folder / "test" / "short", count=9)
     (folder / "test" / "empty").mkdir()
+    (folder / "train" / "gone.mp4").symlink_to(folder / "unplugged" / "gone.mp4")
     layouts.write_labels(folder / "labels" / "c.npy", [1])
     found = "\n".join(problems(folder, "folder"))
     for text in (
@@ -117,7 +118,8 @@ def test_no_problem_hides_another(folder: Path) -> None:
         "b: expected one size for all frames, found 19 of 24 x 36 (height x width) and 1 of 48 x 64 (first 009.jpg)",
         "d.avi: expected",
         "short: expected at least 16 frames (one clip), found 9; remove it",
-        "test video empty: expected frames, found an empty folder; fill or remove it",
+        f"{folder}/test/empty: expected frames, found an empty folder; fill or remove it",
+        f"gone.mp4: expected a file, found a link to {folder}/unplugged/gone.mp4, which is gone; restore that, or remove",
         "c.npy: expected one source of labels for c",
     ):
         assert text in found
@@ -292,7 +294,7 @@ def test_avenue_label_sets_are_told_apart_by_their_anomalous_frames(tmp_path: Pa
     recalled = "expected 15328 frames as published (by papers, not counted by us), found 256"
     assert any(recalled in line for line in named["warnings"])
     (problem,) = problems(tmp_path, "frames", labels='"3867"')
-    assert problem.startswith(f"{source}: expected 3867 anomalous frames (dataset.labels), found 3712: labels of another set")
+    assert problem.startswith(f"{source}: expected 3867 anomalous frames (dataset.labels), found 3712: labels of another")
     assert report(tmp_path, "frames", labels='"3712"')["ok"]
     labels_N = np.zeros(15324)
     labels_N[:3000] = 1

@@ -68,3 +68,9 @@ def test_a_split_of_which_all_is_left_out_names_the_table(root: Path, name: str,
     checked = check_dataset(FolderDataset(root))
     assert any(f"expected {split} videos, found none" in found for found in checked.problems)
     assert f"{root}/left_out.csv: leaves nothing of the {split} recordings; leave out less of them" in checked.warnings
+
+
+def test_a_split_of_which_only_remainders_are_left_is_a_problem(root: Path) -> None:
+    leave_out(root, "b,10,20", "b,30,")
+    problems = check_dataset(FolderDataset(root)).problems
+    assert "expected test videos of which frames count, found none; leave out less of them" in problems
