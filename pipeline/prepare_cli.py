@@ -34,6 +34,9 @@ _NEXT = "flows inpaint features train eval"
 @click.option("--test", "pattern", default="", metavar="GLOB", help="Own recordings: which are test videos, as a pattern.")
 @click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Own recordings: thin them out to this rate.")
 @click.option("--each-camera", is_flag=True, help="Own recordings: a settings file, so a model, per camera.")
+@click.option(
+    "--camera-level", type=click.IntRange(min=1), help="With --test: which folder of a recording's path is its camera; 1."
+)
 @click.option("--deep", is_flag=True, help="Decode every frame when checking.")
 @click.option("--max-gigabytes", type=click.FloatRange(min=0, min_open=True), default=300, show_default=True)
 def prepare(
@@ -47,6 +50,7 @@ def prepare(
     pattern: str,
     fps: float | None,
     each_camera: bool,
+    camera_level: int | None,
     deep: bool,
     max_gigabytes: float,
 ) -> None:
@@ -59,7 +63,10 @@ def prepare(
         click.echo(instructions(name))
         return
     with exit_codes():
-        given = {option for option, value in (("--test", pattern), ("--fps", fps), ("--each-camera", each_camera)) if value}
+        own = {"--test": pattern, "--fps": fps, "--each-camera": each_camera, "--camera-level": camera_level}
+        given = {option for option, value in own.items() if value}
+        if camera_level and not pattern:
+            raise ConfigError("--camera-level: expected with --test, as links are made then, found it alone")
         if name != "folder" and given:
             raise ConfigError(f"{', '.join(sorted(given))}: expected with own recordings only (folder), found with {name}")
         if labels and name != "avenue":
@@ -71,9 +78,9 @@ def prepare(
             check_same(path, {"name": title, **asked})  # before anything is unpacked
         place = target or Path("data") / (title if name == "folder" else {"ped1": "ucsd", "ped2": "ucsd"}.get(name, name))
         with Progress() as progress:
-            found = gather(
-                name, sources, place, Limits(max_bytes=int(max_gigabytes * 1e9)), test=pattern, report=progress
-            )
+            limits = Limits(max_bytes=int(max_gigabytes * 1e9))
+            level = camera_level or 1
+            found = gather(name, sources, place, limits, test=pattern, camera_level=level, report=progress)
         wanted = _settings(title, found) | asked
         cameras = cameras_of(found.root) if name == "folder" else []
         files = _for_each_camera(path, found, wanted, cameras) if each_camera else {path: wanted}

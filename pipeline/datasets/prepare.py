@@ -35,7 +35,14 @@ class Found:
 
 
 def gather(
-    name: str, sources: Sequence[Path], target: Path, limits: Limits, *, test: str = "", report: Report | None = None
+    name: str,
+    sources: Sequence[Path],
+    target: Path,
+    limits: Limits,
+    *,
+    test: str = "",
+    camera_level: int = 1,
+    report: Report | None = None,
 ) -> Found:
     """Unpack, link and find a dataset.
 
@@ -49,13 +56,15 @@ def gather(
         Where archives are unpacked and links are made.
     test
         Of own recordings without train/ and test/: which are test videos, as a pattern of their paths.
+    camera_level
+        Of these: which folder of their paths is the camera, 2 of ``2024-06-01/gate/08.mp4``. It comes first in the links.
 
     Raises
     ------
     DataError
         A source is missing, cannot be unpacked, or none of them holds the dataset.
     ConfigError
-        ``test`` is missing or of no use.
+        ``test`` is missing or of no use, or a recording lies in fewer folders.
     """
     for source in sources:
         if not source.exists():
@@ -67,7 +76,7 @@ def gather(
         return _own_folder(root)
     if target.resolve() in (root.resolve(), *root.resolve().parents) and root != target / "recordings":
         raise ConfigError(f"{target}: expected a folder apart from the recordings to make links in; choose one with --to")
-    _link_splits(root, target, test)
+    _link_splits(root, target, test, camera_level)
     return Found(kind="folder", root=target)
 
 
@@ -217,7 +226,7 @@ def _own_folder(root: Path) -> Found:
     )
 
 
-def _link_splits(root: Path, target: Path, test: str) -> None:
+def _link_splits(root: Path, target: Path, test: str, camera_level: int) -> None:
     """Make ``target/train`` and ``target/test`` of links to recordings, and links to what lies beside them."""
     recordings = [video for video in find_videos(root, "train") if video.id.partition("/")[0] not in _BESIDE]
     chosen = {video.id for video in recordings if fnmatch.fnmatchcase(video.id, test)}
@@ -225,35 +234,38 @@ def _link_splits(root: Path, target: Path, test: str) -> None:
         known = ", ".join(video.id for video in recordings[:3]) or "none"
         what = "none" if not chosen else "all"
         raise ConfigError(f"--test {test!r}: expected some of {len(recordings)} recordings ({known} ...), it fits {what}")
+    found = [video.files[0].parent if video.is_folder else video.files[0] for video in recordings]
+    places = [_camera_first(source.relative_to(root), camera_level) for source in found]
     for split in ("train", "test"):
-        _remove_dead_links(target / split)
-    for video in recordings:
-        source = video.files[0].parent if video.is_folder else video.files[0]
-        split = "test" if video.id in chosen else "train"
-        other = "train" if split == "test" else "test"
-        place = source.relative_to(root)
-        _unlink(target / other / place, target / other)
-        link(target / split / place, source)
+        _remove_links(target / split, root.absolute())
+    for video, source, place in zip(recordings, found, places, strict=True):
+        link(target / ("test" if video.id in chosen else "train") / place, source)
     for beside in _BESIDE:
         if (root / beside).exists():
             link(target / beside, root / beside)
 
 
-def _remove_dead_links(top: Path) -> None:
-    """Remove links to recordings that were removed or renamed since: each would count as a video that cannot be read."""
-    for folder, _, files in os.walk(top):
-        for name in files:
-            if not (place := Path(folder, name)).exists():
-                _unlink(place, top)
+def _camera_first(place: Path, level: int) -> Path:
+    """Return a path with its folder number ``level`` first: the folders of train/ and test/ are cameras."""
+    folders = place.parts[:-1]
+    if level == 1:
+        return place
+    if len(folders) < level:
+        raise ConfigError(
+            f"--camera-level {level}: expected recordings in {level} folders, of which the last is the camera, found "
+            f"{place}; move it, or leave the option out"
+        )
+    return Path(folders[level - 1], *folders[: level - 1], *folders[level:], place.name)
 
 
-def _unlink(place: Path, top: Path) -> None:
-    """Remove a link that an earlier call made, and folders that are empty without it."""
-    if not place.is_symlink():
-        return
-    place.unlink()
-    while (place := place.parent) != top and not any(place.iterdir()):
-        place.rmdir()
+def _remove_links(top: Path, root: Path) -> None:
+    """Remove links that an earlier call made: to recordings below ``root``, or to what was removed or renamed since."""
+    for folder, folders, files in os.walk(top, topdown=False):
+        for place in (Path(folder, name) for name in (*folders, *files)):
+            if place.is_symlink() and (not place.exists() or place.readlink().is_relative_to(root)):
+                place.unlink()
+        if Path(folder) != top and not any(Path(folder).iterdir()):
+            Path(folder).rmdir()
 
 
 def cameras_of(root: Path) -> list[str]:

@@ -381,6 +381,28 @@ def test_each_camera_gets_settings_so_a_model_of_its_own(tmp_path: Path, monkeyp
     assert "expected mine-back-yard.toml for one camera, found" in told
 
 
+def test_recorders_that_sort_by_date_first_have_cameras_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, place in enumerate(("06-01/gate", "06-01/yard", "06-02/gate", "06-02/yard")):
+        layouts.write_video(tmp_path / "nas" / place / "08.avi", 40 + number, "MJPG", (36, 48))
+    words = ("folder", str(tmp_path / "nas"), "--called", "mine", "--test", "06-02/*")
+    prepare(tmp_path, monkeypatch, *words)  # dates as cameras: links of it do not stay
+    told = prepare(tmp_path, monkeypatch, *words, "--each-camera", "--camera-level", "2").output
+    assert "mine-gate.toml: written" in told
+    assert "mine-yard.toml: written" in told
+    made = tmp_path / "data" / "mine"
+    links = {str(path.relative_to(made)) for path in made.rglob("*.avi")}
+    expected = ("train/gate/06-01", "train/yard/06-01", "test/gate/06-02", "test/yard/06-02")
+    assert links == {f"{place}/08.avi" for place in expected}
+    assert not (made / "train" / "06-01").exists()
+    told = prepare(tmp_path, monkeypatch, *words, "--camera-level", "3", code=2).output
+    assert "expected recordings in 3 folders, of which the last is the camera, found 06-01/gate/08.avi" in told
+    assert {str(path.relative_to(made)) for path in made.rglob("*.avi")} == links
+    told = prepare(tmp_path, monkeypatch, *words[:4], "--camera-level", "2", code=2).output
+    assert "--camera-level: expected with --test" in told
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
