@@ -52,11 +52,12 @@ def with_dataset(text: str, settings: Values) -> str:
     Settings that are not named here are left out: they are those of another dataset.
     """
     lines = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
-    return _with_section(text, "dataset", f"[dataset]\n{lines}")
+    return _with_section(_ended(text), "dataset", f"[dataset]\n{lines}")
 
 
 def switched_off(text: str, section: str, names: Sequence[str]) -> str:
     """Return settings in which some of a section are false; the section is added where it is missing."""
+    text = _ended(text)
     match = _section(text, section)
     lines = match[0] if match else f"[{section}]\n"
     for name in names:
@@ -64,6 +65,11 @@ def switched_off(text: str, section: str, names: Sequence[str]) -> str:
         if not known:
             lines += f"{name} = false\n"
     return _with_section(text, section, lines)
+
+
+def _ended(text: str) -> str:
+    """Return text whose last line ends, as another may follow it."""
+    return text if not text or text.endswith("\n") else f"{text}\n"
 
 
 def _with_section(text: str, name: str, lines: str) -> str:

@@ -70,7 +70,7 @@ def blur(map_Nhw: Tensor, sigma: float) -> Tensor:
     radius = math.ceil(3 * sigma)
     offset = torch.arange(-radius, radius + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
-    kernel /= kernel.sum()
+    kernel = (kernel / kernel.sum()).to(map_Nhw.device)  # made on the CPU, so that it is the same everywhere
     padded = F.pad(map_Nhw[:, None], (radius, radius, radius, radius), mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
 

@@ -122,7 +122,8 @@ def unpack(archive: Path, target: Path, limits: Limits, report: Report | None = 
     Raises
     ------
     DataError
-        It is damaged, encrypted, larger than allowed, or an entry would lie outside the folder; nothing is left of it.
+        It is damaged, encrypted, larger than allowed, or an entry would lie outside the folder; nothing is left of it. Or
+        something else lies in its place: what was unpacked waits beside it, and the same call goes on once that is moved.
     OSError
         The disk is full or cannot be written to; the same call goes on from there.
     """

@@ -236,8 +236,12 @@ def _link_splits(root: Path, target: Path, test: str, camera_level: int) -> None
         raise ConfigError(f"--test {test!r}: expected some of {len(recordings)} recordings ({known} ...), it fits {what}")
     found = [video.files[0].parent if video.is_folder else video.files[0] for video in recordings]
     places = [_camera_first(source.relative_to(root), camera_level) for source in found]
-    for split in ("train", "test"):
-        _remove_links(target / split, root.absolute())
+    tops = [target / split for split in ("train", "test")]
+    for top in tops:
+        if top.is_symlink():  # what lies there is somebody's own
+            raise ConfigError(f"{top}: expected a folder to make links in, found a link to another; choose one with --to")
+    for top in tops:
+        _remove_links(top, root)
     for video, source, place in zip(recordings, found, places, strict=True):
         link(target / ("test" if video.id in chosen else "train") / place, source)
     for beside in _BESIDE:
@@ -259,13 +263,19 @@ def _camera_first(place: Path, level: int) -> Path:
 
 
 def _remove_links(top: Path, root: Path) -> None:
-    """Remove links that an earlier call made: to recordings below ``root``, or to what was removed or renamed since."""
-    for folder, folders, files in os.walk(top, topdown=False):
-        for place in (Path(folder, name) for name in (*folders, *files)):
-            if place.is_symlink() and (not place.exists() or place.readlink().is_relative_to(root)):
-                place.unlink()
-        if Path(folder) != top and not any(Path(folder).iterdir()):
-            Path(folder).rmdir()
+    """Remove the links to recordings below ``root`` that an earlier call made, and folders that are empty without them."""
+    found = [Path(folder, name) for folder, folders, files in os.walk(top) for name in (*folders, *files)]
+    for place in found:
+        if place.is_symlink() and _leads_below(place, root):
+            place.unlink()
+            while (place := place.parent) != top and not any(place.iterdir()):
+                place.rmdir()
+
+
+def _leads_below(link: Path, root: Path) -> bool:
+    """Say whether a link names something below a folder, however either is written, and whether it is there still."""
+    named = link.readlink()
+    return named.is_relative_to(root.absolute()) or named.parent.resolve().is_relative_to(root.resolve())
 
 
 def cameras_of(root: Path) -> list[str]:

@@ -284,6 +284,11 @@ def test_settings_are_switched_off_where_no_template_is_installed() -> None:
     )
 
 
+def test_a_settings_file_whose_last_line_does_not_end_is_kept_whole() -> None:
+    assert switched_off("[train]\nskips = [2]", "train", ["place"]) == "[train]\nskips = [2]\nplace = false\n"
+    assert with_dataset('[dataset]\nname = "a"\n# mine', {"name": "b"}) == '[dataset]\nname = "b"\n# mine\n'
+
+
 def test_every_benchmark_has_a_settings_file_that_can_be_filled_in() -> None:
     for name in NAMES:
         config = load_config(TEMPLATES / f"{'cameras' if name == 'folder' else name}.toml")
@@ -366,6 +371,35 @@ def test_links_to_recordings_that_are_gone_or_renamed_are_removed(
     linked = {"labels.csv", "train/gate/first.avi", "train/back yard/monday.avi", "test/gate/tuesday.avi"}
     assert found == linked | {"train/own.txt"}
     assert not (made / "test" / "back yard").exists()
+
+
+def test_links_move_also_where_the_recordings_are_named_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_recordings(tmp_path / "nas")
+    (tmp_path / "alias").symlink_to(tmp_path / "nas")
+    prepare(tmp_path, monkeypatch, "folder", "nas", "--called", "mine", "--test", "*/tuesday")
+    made = tmp_path / "data" / "mine"
+    for source, chosen in (("alias", "gate/*"), ("data/../nas", "*/tuesday"), ("nas", "back yard/*")):
+        (made / "labels.csv").unlink(missing_ok=True)
+        (tmp_path / "nas" / "labels.csv").unlink(missing_ok=True)
+        prepare(tmp_path, monkeypatch, "folder", source, "--called", "mine", "--test", chosen)
+        assert len(list(made.rglob("*.avi"))) == 4
+
+
+def test_what_is_not_a_link_to_these_recordings_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("folder", str(make_recordings(tmp_path / "nas")), "--called", "mine", "--test", "*/tuesday")
+    made = tmp_path / "data" / "mine"
+    (made / "train" / "empty").mkdir(parents=True)
+    (made / "train" / "unplugged.avi").symlink_to(tmp_path / "other disk" / "unplugged.avi")
+    told = prepare(tmp_path, monkeypatch, *words, code=3).output
+    assert "other disk/unplugged.avi, which is gone; restore that" in told
+    assert (made / "train" / "unplugged.avi").is_symlink()
+    assert (made / "train" / "empty").is_dir()
+    (made / "train").rename(tmp_path / "own")
+    (made / "train").symlink_to(tmp_path / "own")
+    before = sorted((tmp_path / "own").rglob("*"))
+    told = prepare(tmp_path, monkeypatch, *words, code=2).output
+    assert "data/mine/train: expected a folder to make links in, found a link to another" in told
+    assert sorted((tmp_path / "own").rglob("*")) == before
 
 
 def test_each_camera_gets_settings_so_a_model_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from trainer.normalise import (
     FLOW_LIMIT,
@@ -86,3 +87,9 @@ def test_smooth_flow_is_opencvs_gaussian_of_a_share_of_the_height_and_keeps_its_
         expected = cv2.GaussianBlur(flow[frame].numpy().astype(np.float32), (13, 13), 2.0, borderType=cv2.BORDER_REPLICATE)
         np.testing.assert_allclose(found[frame].numpy(), expected, atol=2e-3)
     assert smooth_flow(flow, 0.0) is flow
+
+
+def test_flow_is_smoothed_where_it_lies() -> None:
+    with FakeTensorMode():  # knows devices that are not there, and refuses to mix them
+        flow = torch.empty((3, 20, 30, 2), dtype=torch.float16, device="cuda")
+        assert smooth_flow(flow, 0.1).device.type == "cuda"
