@@ -6,8 +6,9 @@
     gate/morning,120,180         from frame 120 to 179: the end is not included
     gate/morning,1:02:00,        an empty end is that of the recording (of left-out stretches only)
 
-With the header ``video,start_seconds,end_seconds`` plain numbers are seconds. Cells may be separated by semicolons or tabs,
-and columns behind these three, which must have names, are not read.
+With the header ``video,start_seconds,end_seconds`` plain numbers are seconds. Cells may be separated by semicolons or tabs.
+Columns behind these three must have names, and are not read; but if one of labels (``label``, ``class``, ``anomaly`` ...)
+says that nothing happened, the line is refused.
 """
 
 import csv
@@ -25,6 +26,9 @@ _HEADERS: dict[tuple[str, ...], str] = {
     ("video", "start", "end"): "frames",
     ("video", "start_seconds", "end_seconds"): "seconds",
 }
+_LABELS = frozenset(
+    {"label", "labels", "class", "anomaly", "anomalous", "abnormal", "is_anomaly", "is_anomalous", "is_abnormal"}
+)
 _NO_ANOMALY = frozenset({"0", "normal", "false", "no"})
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 _SECONDS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*s", re.ASCII)
@@ -58,7 +62,7 @@ def read_table(
     try:
         with fetch(path).open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
-            separator = next((letter for letter in ",;\t" if letter in first), ",")
+            separator = next((letter for letter in first if letter in ",;\t"), ",")  # the one behind "video"
             columns = _columns(next(csv.reader([first], delimiter=separator), []), path)
             lines = csv.reader(file, delimiter=separator)
             for cells in filter(any, lines):
@@ -82,13 +86,13 @@ def _columns(header: Sequence[str], path: Path) -> tuple[str, ...]:
 
 
 def _cells(row: Sequence[str], columns: Sequence[str], where: str) -> list[str]:
-    """Return the first three cells of a row; those in further columns with a name may say all but that nothing happened."""
+    """Return the first three cells of a row; those in further columns of labels may say all but that nothing happened."""
     cells = [cell.strip() for cell in row]
     unnamed = [cell for i, cell in enumerate(cells) if i >= len(columns) or not columns[i]]
     if len(cells) < 3 or any(unnamed):
         raise DataError(f"{where}: expected video,start,end with two times, found {','.join(row)!r}")
     for column, cell in zip(columns[3:], cells[3:], strict=False):
-        if cell.lower() in _NO_ANOMALY:
+        if column in _LABELS and cell.lower() in _NO_ANOMALY:
             raise DataError(f"{where}: expected nothing but stretches that count, found {column} {cell!r}; remove the line")
     return cells[:3]
 

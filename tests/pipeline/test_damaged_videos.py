@@ -1,5 +1,6 @@
 """Video files that were cut off or damaged: noticed whatever the container, or counted where it cannot tell."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,22 @@ def forget_length(path: Path) -> Path:
     assert data[at] == 1  # a size of eight bytes
     data[at : at + 8] = b"\x01" + b"\xff" * 7  # all ones: not known
     path.write_bytes(data)
+    return path
+
+
+def write_at(path: Path, places: Iterable[int], codec: str = "mpeg4") -> Path:
+    """Write frames at some of the places of a constant rate; in AVI, the others get empty chunks."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number, place in enumerate(places):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 2 * number, np.uint8), format="bgr24")
+            frame.pts = place
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode(None):
+            container.mux(packet)
     return path
 
 
@@ -129,19 +146,53 @@ def test_the_check_claims_as_many_frames_as_there_are(tmp_path: Path, name: str,
 
 
 def test_of_frames_that_come_with_gaps_the_packets_tell_the_number(tmp_path: Path) -> None:
-    av = pytest.importorskip("av")
-    path = make(tmp_path, "b.mkv")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number in range(40):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * number, np.uint8), format="bgr24")
-            frame.pts = number if number < 20 else number + 100  # by its duration it had 140
-            for packet in stream.encode(frame):
-                container.mux(packet)
-        for packet in stream.encode(None):
-            container.mux(packet)
+    path = write_at(make(tmp_path, "b.mkv"), [*range(20), *range(120, 140)])  # by its duration it had 140
     assert count_packets(path) == frames_to_test(check(tmp_path)) == frames_to_test(take(tmp_path)) == 40
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mjpeg"])
+@pytest.mark.parametrize("places", [[*range(30), *range(80, 110)], [*range(0, 110, 2)], [*range(50), *range(53, 60)]])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_empty_chunks_of_avi_are_no_frames(tmp_path: Path, codec: str, places: list[int], indexed: bool) -> None:
+    path = write_at(make(tmp_path, "b.avi"), places, codec)
+    if not indexed:
+        path.write_bytes(path.read_bytes().replace(b"idx1", b"JUNK"))
+    for deep in (False, True):
+        found = check(tmp_path, deep=deep)
+        assert not found.problems
+        assert frames_to_test(found) == len(places)
+        assert not any("claims" in warning for warning in found.warnings)
+    assert frames_to_test(take(tmp_path)) == len(places)
+    assert not take(tmp_path).remarks
+
+
+def test_labels_behind_the_end_of_avi_with_empty_chunks_are_refused(tmp_path: Path) -> None:
+    write_at(make(tmp_path, "b.avi"), [*range(30), *range(80, 110)])
+    (tmp_path / "labels.csv").write_text("video,start,end\nb,20,90\n")
+    inventory = take(tmp_path, damaged=True)
+    (problem,) = label_problems(FolderDataset(tmp_path, damaged=True), inventory.records)
+    assert "expected a stretch within the 60 frames" in str(problem)
+
+
+def test_of_avi_that_is_damaged_inside_the_index_tells_how_many_frames_there_were(tmp_path: Path) -> None:
+    """Packets do not: those of damaged chunks are passed over, as empty ones are."""
+    path = write_at(make(tmp_path, "b.avi"), [*range(0, 200, 2)], "mjpeg")
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + bytes(12_000) + data[middle + 12_000 :])
+    (problem,) = check(tmp_path, deep=True).problems
+    assert "b.avi: expected 100 frames as its header says, found" in problem
+
+
+def test_large_avi_goes_on_in_further_parts(tmp_path: Path) -> None:
+    path = make(tmp_path, "b.avi", "MJPG")
+    first = path.stat().st_size
+    part = b"RIFF" + (10_004).to_bytes(4, "little") + b"AVIX" + bytes(10_000)
+    path.write_bytes(path.read_bytes() + part + part)
+    assert not take(tmp_path).problems
+    path.write_bytes(path.read_bytes()[: first + 15_000])
+    (problem,) = take(tmp_path).problems
+    assert f"expected {first + 20_024} bytes as its header says, found {first + 15_000}; it was cut off" in problem.message
 
 
 # ---- damaged inside
@@ -182,6 +233,18 @@ def test_a_trimmed_file_is_not_damaged(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     for at in (data.index(b"mvhd") + 20, data.index(b"elst") + 12):  # of both, a duration
         data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") // 2).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert frames_to_test(take(tmp_path)) == frames_to_test(check(tmp_path)) == LONG // 2
+    assert not check(tmp_path, deep=True).problems
+    assert not take(tmp_path).remarks
+
+
+def test_a_trimmed_file_of_which_the_sound_is_longer_is_not_damaged(tmp_path: Path) -> None:
+    """Then the whole movie is as long as the sound."""
+    path = make(tmp_path, "b.mp4")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") + 12  # of the picture only
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") // 2).to_bytes(4, "big")
     path.write_bytes(data)
     assert frames_to_test(take(tmp_path)) == frames_to_test(check(tmp_path)) == LONG // 2
     assert not check(tmp_path, deep=True).problems

@@ -100,6 +100,8 @@ def test_labels_may_reach_further_than_what_is_left_of_a_damaged_file(root: Path
         *("Video,Start,End\nb,10,20\n", "video;start;end\nb;10;20\n", "VIDEO\tStart_Seconds\tEnd_Seconds\nb\t0.4\t0.8\n"),
         *("video,start,end\nb.mp4,10,20\n", "video,start,end,,\nb,10,20,,\n", "video,start,end,label\nb,10,20,fight\n"),
         *('video,start,end,by,note\nb,10,20,me,"one, two"\n', "video,start,end,note\nb,10,20\n"),
+        *("video,start,end,id\nb,10,20,0\n", "video,start,end,person,note\nb,10,20,no,normal\n"),
+        *("video;start;end;note, other\nb;10;20;a\n", "video\tstart\tend\ta, b; c\nb\t10\t20\ta\n"),
     ],
 )
 def test_tables_may_be_written_as_spreadsheets_write_them(root: Path, text: str) -> None:
@@ -113,6 +115,7 @@ def test_tables_may_be_written_as_spreadsheets_write_them(root: Path, text: str)
         ("start,end,video\n10,20,b\n", r"labels\.csv: expected the header .*, found 'start,end,video'"),
         ("video,start,end\n\nb,10,20,fight\n", r"line 3: expected video,start,end with two times, found 'b,10,20,fight'"),
         ("video,start,end,label\nb,10,20,Normal\n", r"line 2: expected nothing but .*, found label 'Normal'; remove"),
+        ("video,start,end,id,Is_Anomaly\nb,10,20,0,0\n", r"line 2: expected nothing but .*, found is_anomaly '0'; remove"),
         ("video;start;end\nb,10,20\n", r"line 2: expected video,start,end with two times, found 'b,10,20'"),
         ("video,start,end\nb.avi,10,20\n", r"line 2: expected a test video, found 'b\.avi'; give its path below"),
         ("", r"labels\.csv: expected the header .*, found ''"),
