@@ -70,8 +70,12 @@ def make_normalisation() -> tuple[torch.Tensor, nn.Module]:
 
 
 def fit(processes: Processes, name: Network) -> dict[str, torch.Tensor]:
-    """Train the temporal autoencoder or the motion network for a few steps."""
-    settings = small_settings(epochs=1.5, motion_epochs=1.5, precision="fp32", p_t=0.9, temporal_pa="bodies")
+    """Train the temporal autoencoder or the motion network for a few steps.
+
+    With seed 0 the motion network meets a gradient of about 0, of which Adam makes a step by rounding alone: weights are
+    then 2e-5 apart even between one thread and two; with seeds 1, 2 and 3 they are 3e-7, 8e-7 and 7e-6.
+    """
+    settings = small_settings(seed=1, epochs=1.5, motion_epochs=1.5, precision="fp32", p_t=0.9, temporal_pa="bodies")
     data = load_training_data(make_training(1), settings, CPU, silent)
     signal = make_signals(data, settings)[name]
     found = fit_network(

@@ -13,12 +13,10 @@ from trainer.calibration import Network
 from trainer.devices import pick_devices
 from trainer.processes import Processes, SharedBatchNorm, join_processes
 
-WEIGHT = 5e-5
-"""How far the weights of a layer may be apart on average after nine steps of 1e-4 each; measured: 1e-8 for the temporal
-autoencoder and 2e-5 for the motion network against a process of one thread, and as much between one process of one thread
-and one of two. A weight whose gradient is little more than rounding may go elsewhere: Adam makes a whole step of any."""
-VARIANCE = 1e-3
-"""How far running variances may be apart, as a share of them; measured: 3e-4, and as much between one thread and two."""
+WEIGHT = 1e-5
+"""How far the weights of a layer may be apart on average after nine steps of 1e-4 each; measured: 3e-6 against a process
+of two threads, 4e-6 at most of any weight against one of one thread. A weight whose gradient is little more than rounding
+may go elsewhere, as it does when one process has another number of threads: Adam makes a whole step of any gradient."""
 STEPS = 9e-4
 
 
@@ -78,8 +76,7 @@ def test_training_together_ends_where_training_alone_does(
         assert torch.equal(first[name], second[name]), name  # not even rounding may part them
         if expected.is_floating_point() and not is_cancelled(name):
             off = (first[name] - expected).abs()
-            allowed = VARIANCE * expected.mean() if name.endswith("running_var") else WEIGHT
-            assert off.mean() <= allowed, name
+            assert off.mean() <= WEIGHT, name
             assert off.max() <= STEPS, name
 
 
